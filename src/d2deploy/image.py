@@ -1,0 +1,1 @@
+"""Read an image file as detectron2 does, resize it, pad it: numpy and Pillow."""
