@@ -199,14 +199,21 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def check_free(target: Path, *, overwrite: bool = False) -> None:
+    """Raises OutputError when folder `target` is in use and not to be overwritten."""
+    with refusals_named(target):
+        in_use = target.is_file() or (target.is_dir() and any(target.iterdir()) and not overwrite)
+    if in_use:
+        raise OutputError(f"{target} is not empty. Choose another --output, or add --overwrite to replace it.")
+
+
 @contextmanager
 def writing_to(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """A new empty folder beside `target` that becomes `target` when the block ends well, and vanishes when not.
 
     Raises OutputError when `target` is in use and not to be overwritten, or when the disk refuses.
     """
-    if target.is_file() or (target.is_dir() and any(target.iterdir()) and not overwrite):
-        raise OutputError(f"{target} is not empty. Choose another --output, or add --overwrite to replace it.")
+    check_free(target, overwrite=overwrite)
     with refusals_named(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))

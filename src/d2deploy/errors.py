@@ -16,6 +16,8 @@ D2DeployError                bad input or surroundings; the command line prints 
 Each message holds three facts: what was wrong, where, what to do.
 """
 
+from typing import Any
+
 
 class D2DeployError(Exception):
     """Base of all; `exit_code` is what the command line exits with."""
@@ -32,7 +34,9 @@ class UnknownKey(ConfigError):
 
 
 class WeightsError(D2DeployError):
-    """A checkpoint that cannot be read, or whose tensors do not fit the network."""
+    """A checkpoint that cannot be read, or whose tensors do not fit the network; then `report` is the LoadReport."""
+
+    report: Any = None
 
 
 class ImageError(D2DeployError):

@@ -1,0 +1,63 @@
+"""Export detectron2 checkpoints, without detectron2, and prove that the export is right.
+
+    model = load_model("config.yaml", "model_final.pth")
+    artifact = export(model, "onnx", Path("out/onnx"))
+    instances = Predictor(artifact)("street.jpg")
+
+Every name is loaded on first use, so that importing this package loads neither torch nor any other runtime.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from d2deploy.artifact import Artifact, read_artifact
+    from d2deploy.draw import draw_instances
+    from d2deploy.errors import D2DeployError
+    from d2deploy.models.build import load_model
+    from d2deploy.predictor import Predictor
+    from d2deploy.results import Instances
+    from d2deploy.runner import open_runner
+    from d2deploy.workflows.evaluate import evaluate
+    from d2deploy.workflows.export import export
+    from d2deploy.workflows.verify import verify
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Artifact": "artifact",
+    "D2DeployError": "errors",
+    "Instances": "results",
+    "Predictor": "predictor",
+    "draw_instances": "draw",
+    "evaluate": "workflows.evaluate",
+    "export": "workflows.export",
+    "load_model": "models.build",
+    "open_runner": "runner",
+    "read_artifact": "artifact",
+    "verify": "workflows.verify",
+}
+
+__all__ = [
+    "Artifact",
+    "D2DeployError",
+    "Instances",
+    "Predictor",
+    "draw_instances",
+    "evaluate",
+    "export",
+    "load_model",
+    "open_runner",
+    "read_artifact",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

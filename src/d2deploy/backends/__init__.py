@@ -1,0 +1,37 @@
+"""The formats: one row each, readable without importing anything heavy. A row's module has `export` and `load`."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """One format. `module`, in this package, pairs its writer and its reader."""
+
+    name: str
+    module: str
+    extra: str  # pip extra that brings what writing it needs
+    runtime_extra: str  # pip extra that brings what running it needs
+    summary: str
+    methods: tuple[str, ...]  # ways to capture the network; the first is the default
+
+
+_ROWS = (
+    Format(
+        name="torchscript",
+        module="torchscript",
+        extra="torch",
+        runtime_extra="torch",
+        summary="one .ts file; runs in Python and C++ with libtorch alone",
+        methods=("tracing", "scripting"),
+    ),
+    Format(
+        name="onnx",
+        module="onnx",
+        extra="onnx",
+        runtime_extra="onnxruntime",
+        summary="one .onnx file, opset 18, standard operators only; runs in ONNX Runtime",
+        methods=("tracing",),
+    ),
+)
+
+FORMATS = {row.name: row for row in _ROWS}

@@ -1,0 +1,184 @@
+"""From a core to something a format can be written from: op swaps, a sample, an exported graph.
+
+A captured graph holds `d2deploy::<op>` nodes where the core had a leaf module of d2deploy.ops: the leaf is swapped in a
+copy of the core. Neither the core nor any function is changed.
+"""
+
+import copy
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from d2deploy.artifact import ModelSpec
+from d2deploy.ops.nms import NMS, nms
+from d2deploy.ops.prepare_images import PrepareImages, pad_to_multiple
+from d2deploy.ops.roi_align import RoIAlign, roi_align
+
+
+class Exportable(Protocol):
+    """What a backend needs of a model."""
+
+    @property
+    def core(self) -> nn.Module:
+        """Tensors in, tensors out, in evaluation mode."""
+        ...
+
+    @property
+    def spec(self) -> ModelSpec:
+        """Names of inputs and outputs, pre-processing, classes."""
+        ...
+
+    @property
+    def source(self) -> dict[str, str]:
+        """Which config and weights it was made from."""
+        ...
+
+
+def sample_inputs(spec: ModelSpec) -> tuple[Tensor, Tensor]:
+    """Two different images, so that nothing is fixed to one: images[2,3,H,W], image_sizes[2,2]."""
+    side = max(spec.preprocess.size_divisor, 1) * 4
+    noise = torch.rand((2, 3, side, side + side // 2), generator=torch.Generator().manual_seed(0)) * 255
+    return noise, torch.tensor([[side, side + side // 2], [side - 1, side // 2]])
+
+
+def swapped(core: nn.Module, twins: Mapping[type[nn.Module], Callable[[Any], nn.Module]]) -> nn.Module:
+    """A copy of `core` in which each leaf of a type in `twins` is replaced. Weights are shared with the original.
+
+    Aliases (models/alias.py) become plain attributes: they would give each weight a second name in the graph.
+    """
+    memo = {id(tensor): tensor for tensor in [*core.parameters(), *core.buffers()]}
+    return _swap(copy.deepcopy(core, memo), twins)
+
+
+def _swap(module: nn.Module, twins: Mapping[type[nn.Module], Callable[[Any], nn.Module]]) -> nn.Module:
+    for name, child in list(module.named_children()):
+        if getattr(child, "is_alias", False):
+            delattr(module, name)
+            object.__setattr__(module, name, list(child.children()))
+        elif twin := twins.get(type(child)):
+            setattr(module, name, twin(child))
+        else:
+            _swap(child, twins)
+    return module
+
+
+@torch.library.custom_op("d2deploy::nms", mutates_args=())
+def _nms(boxes: Tensor, scores: Tensor, iou_threshold: float, max_out: int) -> Tensor:
+    return nms(boxes, scores, iou_threshold, max_out)
+
+
+@_nms.register_fake
+def _(boxes: Tensor, scores: Tensor, iou_threshold: float, max_out: int) -> Tensor:
+    return scores.new_empty([scores.shape[0], max_out], dtype=torch.int64)
+
+
+@torch.library.custom_op("d2deploy::roi_align", mutates_args=())
+def _roi_align(
+    features: list[Tensor],
+    boxes: Tensor,
+    image_index: Tensor,
+    levels: Tensor,
+    scales: list[float],
+    size: int,
+    sampling_ratio: int,
+    aligned: bool,
+) -> Tensor:
+    return roi_align(features, boxes, image_index, levels, scales, size, sampling_ratio, aligned).contiguous()
+
+
+@_roi_align.register_fake
+def _(
+    features: list[Tensor],
+    boxes: Tensor,
+    image_index: Tensor,
+    levels: Tensor,
+    scales: list[float],
+    size: int,
+    sampling_ratio: int,
+    aligned: bool,
+) -> Tensor:
+    return features[0].new_empty([boxes.shape[0], features[0].shape[1], size, size])
+
+
+@torch.library.custom_op("d2deploy::pad_to_multiple", mutates_args=())
+def _pad_to_multiple(images: Tensor, divisor: int) -> Tensor:
+    return pad_to_multiple(images, divisor).clone()
+
+
+@_pad_to_multiple.register_fake
+def _(images: Tensor, divisor: int) -> Tensor:
+    # Height and width become `divisor` times unknown numbers: all that the pyramid's halving and doubling needs to
+    # know about them, so H and W themselves stay free.
+    context = torch.library.get_ctx()
+    rows, columns = context.new_dynamic_size(min=1), context.new_dynamic_size(min=1)
+    return images.new_empty([images.shape[0], images.shape[1], rows * divisor, columns * divisor])
+
+
+class OpaqueNMS(nn.Module):
+    """An NMS that appears as one node."""
+
+    def __init__(self, op: NMS) -> None:
+        super().__init__()
+        self.iou_threshold, self.max_out = op.iou_threshold, op.max_out
+
+    def forward(self, boxes: Tensor, scores: Tensor) -> Tensor:
+        """See ops/nms.py."""
+        return _nms(boxes, scores, self.iou_threshold, self.max_out)
+
+
+class OpaqueRoIAlign(nn.Module):
+    """A RoIAlign that appears as one node."""
+
+    def __init__(self, op: RoIAlign) -> None:
+        super().__init__()
+        self.scales, self.size, self.sampling_ratio, self.aligned = op.scales, op.size, op.sampling_ratio, op.aligned
+
+    def forward(self, features: list[Tensor], boxes: Tensor, image_index: Tensor, levels: Tensor) -> Tensor:
+        """See ops/roi_align.py."""
+        return _roi_align(
+            features, boxes, image_index, levels, self.scales, self.size, self.sampling_ratio, self.aligned
+        )
+
+
+class OpaquePrepareImages(nn.Module):
+    """A PrepareImages whose last step, padding to a multiple, appears as one node."""
+
+    def __init__(self, op: PrepareImages) -> None:
+        super().__init__()
+        self.normalise = PrepareImages(mean=tuple(op.mean), std=tuple(op.std), size_divisor=1)
+        self.size_divisor = op.size_divisor
+
+    def forward(self, images: Tensor, image_sizes: Tensor) -> Tensor:
+        """See ops/prepare_images.py."""
+        return _pad_to_multiple(self.normalise(images, image_sizes), self.size_divisor)
+
+
+OPAQUE: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
+    NMS: OpaqueNMS,
+    RoIAlign: OpaqueRoIAlign,
+    PrepareImages: OpaquePrepareImages,
+}
+
+
+def exported_program(model: Exportable) -> torch.export.ExportedProgram:
+    """The core as torch.export's graph, with d2deploy:: nodes; N, H and W free, the number of detections unknown."""
+    free = torch.export.Dim.DYNAMIC
+    with quiet():
+        return torch.export.export(
+            swapped(model.core, OPAQUE),
+            sample_inputs(model.spec),
+            dynamic_shapes=({0: free, 2: free, 3: free}, {0: free}),
+            strict=False,
+        )
+
+
+@contextmanager
+def quiet() -> Any:
+    """Without the capturing tools' own warnings: deprecations and notes that a user can do nothing about."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

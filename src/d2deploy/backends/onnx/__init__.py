@@ -1,0 +1,130 @@
+"""ONNX: one file of standard operators, opset 18, with free N, H, W; run by ONNX Runtime without torch."""
+
+import dataclasses
+import json
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from d2deploy.artifact import Artifact, ModelSpec, TensorSpec, write_artifact
+from d2deploy.errors import ArtifactError
+from d2deploy.optional import optional
+
+if TYPE_CHECKING:
+    from d2deploy.backends.capture import Exportable
+
+FILE = "model.onnx"
+OPSET = 18
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+def export(model: "Exportable", folder: Path, *, method: str = "tracing") -> Artifact:
+    """Write model.onnx and the manifest into `folder`. There is one way to capture; `method` is recorded."""
+    onnx = optional("onnx", extra="onnx")
+    optional("onnxscript", extra="onnx")
+    proto = _without_notes(_proto(model))
+    _describe(proto, model.spec)
+    onnx.checker.check_model(proto, full_check=True)
+    (folder / FILE).write_bytes(proto.SerializeToString())
+    return write_artifact(
+        folder,
+        format="onnx",
+        file=FILE,
+        spec=model.spec,
+        source=model.source,
+        made_with={name: optional(name, extra="onnx").__version__ for name in ("torch", "onnx", "onnxscript")},
+        options={"opset": str(OPSET)},
+    )
+
+
+def _proto(model: "Exportable") -> Any:
+    import torch
+
+    from d2deploy.backends.capture import exported_program, quiet
+    from d2deploy.backends.onnx.lowerings import lowerings
+
+    program = exported_program(model)
+    with quiet(), _unlogged("torch.onnx"):
+        exported = torch.onnx.export(
+            program,
+            dynamo=True,
+            opset_version=OPSET,
+            custom_translation_table=lowerings(),
+            input_names=[spec.name for spec in model.spec.inputs],
+            output_names=[spec.name for spec in model.spec.outputs],
+            verbose=False,
+        )
+    assert exported is not None
+    return exported.model_proto
+
+
+def _without_notes(proto: Any) -> Any:
+    """Without the exporter's notes on each node: stack traces with paths of this machine, an eighth of a small file."""
+    graph = proto.graph
+    for part in (proto, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    return proto
+
+
+def _describe(proto: Any, spec: ModelSpec) -> None:
+    """Name the free axes as the manifest does, and put the manifest's description into the file's properties."""
+    for value, tensor in zip([*proto.graph.input, *proto.graph.output], [*spec.inputs, *spec.outputs], strict=True):
+        for dimension, size in zip(value.type.tensor_type.shape.dim, tensor.shape, strict=True):
+            if isinstance(size, str):
+                dimension.dim_param = size
+            else:
+                dimension.dim_value = size
+    proto.producer_name = "d2deploy"
+    prop = proto.metadata_props.add()
+    prop.key, prop.value = "d2deploy", json.dumps(dataclasses.asdict(spec))
+
+
+class _unlogged:
+    """Silences a logger for a while: the exporter warns that torchvision, which is not used, is absent."""
+
+    def __init__(self, name: str) -> None:
+        self._logger = logging.getLogger(name)
+
+    def __enter__(self) -> None:
+        self._level = self._logger.level
+        self._logger.setLevel(logging.ERROR)
+
+    def __exit__(self, *_: object) -> None:
+        self._logger.setLevel(self._level)
+
+
+class OnnxRunner:
+    """Runs a file in ONNX Runtime: numpy in, numpy out."""
+
+    def __init__(self, session: Any, spec: ModelSpec) -> None:
+        self.inputs: tuple[TensorSpec, ...] = spec.inputs
+        self.outputs: tuple[TensorSpec, ...] = spec.outputs
+        self._session: Any = session
+
+    def __call__(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        """The outputs for `arrays`, in the order of `inputs`."""
+        names = [spec.name for spec in self.inputs]
+        return tuple(self._session.run([spec.name for spec in self.outputs], dict(zip(names, arrays, strict=True))))
+
+    def close(self) -> None:
+        """Let the session go."""
+        self._session = None
+
+
+def load(artifact: Artifact, device: str = "cpu") -> OnnxRunner:
+    """A runner for the file. Raises ArtifactError when ONNX Runtime cannot load it or lacks the device."""
+    ort = optional("onnxruntime", extra="onnxruntime")
+    provider = PROVIDERS.get(device.partition(":")[0])
+    if provider not in ort.get_available_providers():
+        raise ArtifactError(
+            f"This onnxruntime cannot run on {device!r}; it has {', '.join(ort.get_available_providers())}. "
+            f"For CUDA: pip install onnxruntime-gpu"
+        )
+    try:
+        session = ort.InferenceSession(str(artifact.file), providers=[provider])
+    except Exception as error:  # onnxruntime's exceptions share no base class but this
+        raise ArtifactError(f"{artifact.file} cannot be loaded by ONNX Runtime: {error}. Export again.") from error
+    return OnnxRunner(session, artifact.spec)

@@ -1,0 +1,86 @@
+"""d2deploy's ops in ONNX's standard operators, opset 18. One function per op, named and called as the op.
+
+Specifications: https://onnx.ai/onnx/operators/ (NonMaxSuppression-11, RoiAlign-16, TopK-11, Pad-18).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from onnxscript import opset18 as op
+
+LOWEST = -3.4e38
+
+
+def nms(boxes: Any, scores: Any, iou_threshold: float, max_out: int) -> Any:
+    """See ops/nms.py. Each (image, group) is a batch of NonMaxSuppression's; TopK then takes the best per image."""
+    images, groups, count = (op.Shape(scores, start=i, end=i + 1) for i in range(3))
+    batches = op.Mul(images, groups)
+    # Missing boxes have score -inf; the operator drops what is not above its score threshold.
+    selected = op.NonMaxSuppression(
+        op.Reshape(boxes, op.Concat(batches, count, _ints(4), axis=0)),
+        op.Reshape(scores, op.Concat(batches, _ints(1), count, axis=0)),
+        op.Constant(value_int=max_out),
+        op.Constant(value_float=iou_threshold),
+        op.Constant(value_float=LOWEST),
+    )
+    batch, box = op.Gather(selected, _ints(0), axis=1), op.Gather(selected, _ints(2), axis=1)
+    position = op.Add(op.Mul(batch, count), box)
+    missing = op.Constant(value_float=float("-inf"))
+    kept = op.ScatterND(
+        op.Expand(missing, op.Mul(batches, count)), position, op.GatherND(op.Reshape(scores, _ints(-1)), position)
+    )
+    per_image = op.Reshape(kept, op.Concat(images, _ints(-1), axis=0))
+    enough = op.Concat(per_image, op.Expand(missing, op.Concat(images, _ints(max_out), axis=0)), axis=1)
+    best, index = op.TopK(enough, _ints(max_out), axis=1)
+    return op.Where(op.IsInf(best), _ints(-1), index)
+
+
+def roi_align(
+    features: Sequence[Any],
+    boxes: Any,
+    image_index: Any,
+    levels: Any,
+    scales: Sequence[float],
+    size: int,
+    sampling_ratio: int,
+    aligned: bool,
+) -> Any:
+    """See ops/roi_align.py. One RoiAlign a level over its boxes, then everything back into the boxes' order."""
+    pooled, order = [], []
+    for level, (feature, scale) in enumerate(zip(features, scales, strict=True)):
+        mine = op.Squeeze(op.NonZero(op.Equal(levels, op.Constant(value_int=level))), _ints(0))
+        pooled.append(
+            op.RoiAlign(
+                feature,
+                op.Gather(boxes, mine),
+                op.Gather(image_index, mine),
+                output_height=size,
+                output_width=size,
+                sampling_ratio=sampling_ratio,
+                spatial_scale=scale,
+                # half_pixel, new in opset 16, is the aligned form; the older one shifts everything by half a cell.
+                coordinate_transformation_mode="half_pixel" if aligned else "output_half_pixel",
+            )
+        )
+        order.append(mine)
+    if len(pooled) == 1:
+        return pooled[0]
+    box = op.Concat(*order, axis=0)
+    place = op.Range(op.Constant(value_int=0), op.Size(box), op.Constant(value_int=1))
+    return op.Gather(op.Concat(*pooled, axis=0), op.ScatterElements(box, box, place, axis=0))
+
+
+def pad_to_multiple(images: Any, divisor: int) -> Any:
+    """See ops/prepare_images.py. Mod with a positive divisor is never negative, as in Python."""
+    extra = op.Mod(op.Neg(op.Shape(images, start=2, end=4)), _ints(divisor))
+    return op.Pad(images, op.Concat(_ints(0, 0, 0, 0, 0, 0), extra, axis=0))
+
+
+def _ints(*values: int) -> Any:
+    return op.Constant(value_ints=list(values))
+
+
+def lowerings() -> dict[Callable[..., Any], Callable[..., Any]]:
+    """The op of each d2deploy:: node -> its lowering."""
+    return {getattr(torch.ops.d2deploy, f.__name__).default: f for f in (nms, roi_align, pad_to_multiple)}

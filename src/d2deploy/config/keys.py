@@ -1,0 +1,114 @@
+"""Which keys a config may have: known, known to be about training only, unknown."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from typing import Any
+
+# Keys that other versions of detectron2, or its projects, have for training. A file that holds one is accepted and
+# the key ignored: it cannot change what the network computes.
+TRAINING_ONLY = (
+    "SOLVER.*",
+    "DATALOADER.*",
+    "GLOBAL.*",
+    "OUTPUT_DIR",
+    "VIS_PERIOD",
+    "DATASETS.TRAIN*",
+    "*_TRAIN",
+    "INPUT.*_TRAIN_*",
+    "INPUT.RANDOM_*",
+    "INPUT.CROP.*",
+    "INPUT.COLOR_AUG_SSD",
+    "INPUT.GAUSSIAN_SIGMA",
+    "INPUT.IGNORE_*",
+    "INPUT.SMALL_INSTANCE_*",
+    "TEST.EVAL_PERIOD",
+    "TEST.EXPECTED_RESULTS",
+    "TEST.PRECISE_BN.*",
+    "*.LOSS_*",
+    "*_LOSS_*",
+    "*.SMOOTH_L1_*",
+    "*.FOCAL_*",
+    "*.FED_LOSS_*",
+    "*.PRIOR_PROB",
+    "*.IOU_THRESHOLDS",
+    "*.IOU_LABELS",
+    "*.BATCH_SIZE_PER_IMAGE",
+    "*.POSITIVE_FRACTION",
+    "*.PROPOSAL_APPEND_GT",
+    "*.BOUNDARY_THRESH",
+)
+
+# Keys that detectron2's projects add and that change the network (projects/*/config.py at 02b5c4e2).
+PROJECTS = {
+    "MODEL.POINT_HEAD": "PointRend",
+    "MODEL.IMPLICIT_POINTREND": "PointRend",
+    "MODEL.ROI_MASK_HEAD.POINT_HEAD_ON": "PointRend",
+    "MODEL.ROI_MASK_HEAD.OUTPUT_SIDE_RESOLUTION": "PointRend",
+    "MODEL.ROI_MASK_HEAD.IN_FEATURES": "PointRend",
+    "MODEL.ROI_MASK_HEAD.FC_DIM": "PointRend",
+    "MODEL.ROI_MASK_HEAD.NUM_FC": "PointRend",
+    "MODEL.SEM_SEG_HEAD.PROJECT_FEATURES": "DeepLab",
+    "MODEL.SEM_SEG_HEAD.PROJECT_CHANNELS": "DeepLab",
+    "MODEL.SEM_SEG_HEAD.ASPP_CHANNELS": "DeepLab",
+    "MODEL.SEM_SEG_HEAD.ASPP_DILATIONS": "DeepLab",
+    "MODEL.SEM_SEG_HEAD.USE_DEPTHWISE_SEPARABLE_CONV": "DeepLab",
+    "MODEL.RESNETS.RES4_DILATION": "DeepLab",
+    "MODEL.RESNETS.RES5_MULTI_GRID": "DeepLab",
+    "MODEL.RESNETS.STEM_TYPE": "DeepLab",
+    "MODEL.INS_EMBED_HEAD": "Panoptic-DeepLab",
+    "MODEL.PANOPTIC_DEEPLAB": "Panoptic-DeepLab",
+    "MODEL.TENSOR_MASK": "TensorMask",
+    "MODEL.TRIDENT": "TridentNet",
+    "MODEL.DENSEPOSE_ON": "DensePose",
+    "MODEL.ROI_DENSEPOSE_HEAD": "DensePose",
+    "MODEL.HRNET": "DensePose",
+}
+
+
+def split(tree: Mapping[str, Any], known: Mapping[str, Any], prefix: str = "") -> tuple[dict[str, Any], list[str]]:
+    """The part of `tree` whose keys are in `known`, and the names of keys that nobody knows.
+
+    Training-only keys are in neither. An unknown section is named once, not key by key.
+    """
+    kept: dict[str, Any] = {}
+    unknown: list[str] = []
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        if key not in known:
+            unknown += [] if _is_training_only(name, value) else [name]
+        elif isinstance(value, dict) and isinstance(known[key], dict):
+            kept[key], more = split(value, known[key], f"{name}.")
+            unknown += more
+        else:
+            kept[key] = value
+    return kept, unknown
+
+
+def names(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Dotted names of all sections and keys."""
+    for key, value in tree.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from names(value, f"{prefix}{key}.")
+
+
+def hint(name: str, known: Iterable[str], old_names: Mapping[str, str]) -> str:
+    """What to do about an unknown key: its new name, the project it belongs to, or the nearest known key."""
+    if name in old_names:
+        return f"since version 2 it is called {old_names[name]}"
+    if name in PROJECTS:
+        return f"belongs to detectron2's project {PROJECTS[name]}, which is not supported yet"
+    section, _, key = name.rpartition(".")
+    siblings = {other.rpartition(".")[2]: other for other in known if other.rpartition(".")[0] == section}
+    if near := get_close_matches(key, siblings, n=1, cutoff=0.7):
+        return f"did you mean {siblings[near[0]]}?"
+    if near := get_close_matches(name, known, n=1, cutoff=0.5):
+        return f"the nearest is {near[0]}"
+    return "nothing has a similar name"
+
+
+def _is_training_only(name: str, value: Any) -> bool:
+    if isinstance(value, dict) and value:
+        return all(_is_training_only(f"{name}.{key}", child) for key, child in value.items())
+    return any(fnmatchcase(name, pattern) for pattern in TRAINING_ONLY)

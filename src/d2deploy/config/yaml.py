@@ -1,0 +1,145 @@
+"""detectron2's YAML configs: `_BASE_`, old versions, overrides, defaults.
+
+The steps and their order are detectron2's (config/config.py at 02b5c4e2, fvcore/common/config.py): read the chain of
+bases, lay child over base, bring the result to version 2, lay it over the defaults, then the overrides over that.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache, reduce
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from d2deploy.config.keys import hint, names, split
+from d2deploy.config.loader import read_tree
+from d2deploy.config.merge import decoded, fitted, inherited, merged
+from d2deploy.config.node import Node
+from d2deploy.config.versions import OLD_NAMES, has, upgraded, version_of
+from d2deploy.errors import ConfigError, UnknownKey
+
+BASE = "_BASE_"
+MAX_FILES = 100  # in a chain of bases
+_SHOWN = 20  # unknown keys in one message
+
+
+class Layer(NamedTuple):
+    """One file's own keys, without those of its bases."""
+
+    path: Path
+    tree: dict[str, Any]
+
+
+def read_config(path: str | Path, overrides: Sequence[Any] = ()) -> Node:
+    """The whole config: detectron2's defaults, under the file and its bases, under `overrides` (KEY VALUE KEY VALUE).
+
+    Raises ConfigError (no such file, not YAML, a value of the wrong type, ...); UnknownKey names every unknown key of
+    all files at once, each with the nearest known one. Keys that only training needs are accepted and ignored.
+    """
+    path = Path(path)
+    if path.suffix == ".py":
+        raise ConfigError(f"{path} is a LazyConfig, which is not supported yet. Give a YAML config.")
+    layers = _upgraded(_layers(path, ()))
+    layers = _known(layers)
+    config = merged(_folded(layers), defaults(), where=_finder(layers))
+    return Node(_overridden(config, overrides))
+
+
+@cache
+def defaults() -> dict[str, Any]:
+    """detectron2's defaults; shared, so never changed."""
+    return _literal(read_tree(Path(__file__).with_name("defaults.yaml")))
+
+
+def _literal(tree: dict[str, Any]) -> dict[str, Any]:
+    return {key: _literal(value) if isinstance(value, dict) else decoded(value) for key, value in tree.items()}
+
+
+def _layers(path: Path, children: tuple[Path, ...]) -> list[Layer]:
+    """`path` and all its bases, the one that others go over first."""
+    tree = read_tree(path)
+    where = Path(os.path.realpath(path))
+    if where in children:
+        chain = " -> ".join(str(file) for file in (*children[children.index(where) :], where))
+        raise ConfigError(f"{BASE} leads back to where it began: {chain}. Remove one of the links.")
+    layers: list[Layer] = []
+    for base in _bases(tree.pop(BASE, None), path):
+        if len(layers) + len(children) >= MAX_FILES:
+            raise ConfigError(f"{BASE} in {path} leads to more than {MAX_FILES} files. Shorten the chain.")
+        layers += _layers(base, (*children, where))
+    return [*layers, Layer(path, tree)]
+
+
+def _bases(given: Any, path: Path) -> Iterable[Path]:
+    for base in given if isinstance(given, list | tuple) else () if given is None else (given,):
+        if not isinstance(base, str) or not base:
+            raise ConfigError(f"{BASE} in {path} is {base!r}; it must be the path of a config, or a list of such.")
+        if "://" in base:
+            raise ConfigError(f"{BASE} in {path} is {base}; d2deploy reads no config from the network. Download it.")
+        yield path.parent / os.path.expanduser(base)
+
+
+def _upgraded(layers: list[Layer]) -> list[Layer]:
+    whole = _folded(layers)
+    version = version_of(whole, layers[-1].path)
+    model = whole.get("MODEL")
+    meta_architecture = model.get("META_ARCHITECTURE") if isinstance(model, dict) else None
+    return [
+        Layer(path, upgraded(tree, version, meta_architecture=meta_architecture, path=path)) for path, tree in layers
+    ]
+
+
+def _folded(layers: list[Layer]) -> dict[str, Any]:
+    def over(base: dict[str, Any], child: Layer) -> dict[str, Any]:
+        return inherited(child.tree, base, where=str(child.path))
+
+    start: dict[str, Any] = {}
+    return reduce(over, layers, start)
+
+
+def _known(layers: list[Layer]) -> list[Layer]:
+    kept: list[Layer] = []
+    strays: list[tuple[str, str]] = []
+    for path, tree in layers:
+        known, unknown = split(tree, defaults())
+        kept.append(Layer(path, known))
+        strays += ((name, str(path)) for name in unknown)
+    if strays:
+        raise _unknown(strays)
+    return kept
+
+
+def _unknown(strays: list[tuple[str, str]]) -> UnknownKey:
+    known = list(names(defaults()))
+    lines = [f"  {name} in {where}: {hint(name, known, OLD_NAMES)}" for name, where in strays[:_SHOWN]]
+    if len(strays) > _SHOWN:
+        lines.append(f"  and {len(strays) - _SHOWN} more")
+    return UnknownKey("Config keys that detectron2 does not have:\n" + "\n".join(lines))
+
+
+def _finder(layers: list[Layer]) -> Callable[[str], str]:
+    """Says which file a key was last written in."""
+
+    def where(name: str) -> str:
+        return next(str(path) for path, tree in reversed(layers) if has(tree, name))
+
+    return where
+
+
+def _overridden(config: dict[str, Any], overrides: Sequence[Any]) -> dict[str, Any]:
+    if len(overrides) % 2:
+        words = " ".join(map(str, overrides))
+        raise ConfigError(f"Overrides are pairs, KEY VALUE KEY VALUE; these are {len(overrides)} words: {words}")
+    pairs = list(zip(map(str, overrides[::2]), overrides[1::2], strict=True))
+    known = set(names(defaults()))
+    if strays := [(name, "the overrides") for name, _ in pairs if name not in known]:
+        raise _unknown(strays)
+    for name, value in pairs:
+        config = _with(config, name.split("."), name, value)
+    return config
+
+
+def _with(tree: dict[str, Any], parts: list[str], name: str, value: Any) -> dict[str, Any]:
+    first, *rest = parts
+    if rest:
+        return {**tree, first: _with(tree[first], rest, name, value)}
+    return {**tree, first: fitted(name, value, tree[first], where=lambda _: "the overrides")}

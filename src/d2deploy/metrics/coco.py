@@ -1,0 +1,243 @@
+"""COCO box and mask AP: pycocotools counts, this file reads, names and prints as detectron2 does."""
+
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from tabulate import tabulate
+
+from d2deploy.errors import DatasetError
+
+if TYPE_CHECKING:
+    from pycocotools.coco import COCO
+
+IOU_TYPES = ("bbox", "segm")
+ANNOTATION_FIELDS = ("id", "image_id", "category_id", "bbox", "area")
+IMAGE_FIELDS = ("id", "file_name", "height", "width")
+CATEGORY = "AP-"
+
+# Axes of pycocotools' precision array: IoU threshold (0.5, 0.55 ... 0.95), recall, category, area range (all, small,
+# medium, large), detections per image and class (one cap).
+SUMMARY: dict[str, tuple[int | slice, int]] = {
+    "AP": (slice(None), 0),
+    "AP50": (0, 0),
+    "AP75": (5, 0),
+    "APs": (slice(None), 1),
+    "APm": (slice(None), 2),
+    "APl": (slice(None), 3),
+}
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """APs in percent: {"bbox": {"AP", "AP50", "AP75", "APs", "APm", "APl", "AP-<class>" ...}, "segm": {...}}.
+
+    NaN: nothing to measure (no such object in the annotations, or no result at all).
+    """
+
+    scores: Mapping[str, Mapping[str, float]]
+
+    def __getitem__(self, iou_type: str) -> Mapping[str, float]:
+        return self.scores[iou_type]
+
+    def __str__(self) -> str:
+        return self.tables()
+
+    def tables(self) -> str:
+        """The tables that detectron2 prints: for each IoU type a summary and, with several classes, one a class."""
+        parts = []
+        for iou_type, scores in self.scores.items():
+            parts.append(f"Evaluation results for {iou_type}:\n{_summary_table(scores)}")
+            if not all(map(math.isfinite, scores.values())):
+                parts.append("nan: nothing to measure, as the annotations or the results hold no such object.")
+            if any(key.startswith(CATEGORY) for key in scores):
+                parts.append(f"Per-category {iou_type} AP:\n{_category_table(scores)}")
+        return "\n".join(parts)
+
+    def to_json(self) -> dict[str, dict[str, float | None]]:
+        """The same numbers for json.dump; NaN, which JSON does not have, is None."""
+        return {
+            iou_type: {key: value if math.isfinite(value) else None for key, value in scores.items()}
+            for iou_type, scores in self.scores.items()
+        }
+
+    def difference(self, other: "Metrics") -> "Metrics":
+        """What this has more than `other`, in percentage points, for every number that both have."""
+        return Metrics(
+            {
+                iou_type: {key: value - other[iou_type][key] for key, value in scores.items() if key in other[iou_type]}
+                for iou_type, scores in self.scores.items()
+                if iou_type in other.scores
+            }
+        )
+
+    def drop_from(self, other: "Metrics") -> float:
+        """The largest loss of AP against `other` over its IoU types, in percentage points; negative for a gain.
+
+        Infinite when an AP that `other` has is lacking or NaN here; one that is NaN in `other` cannot be lost.
+        """
+        drops = []
+        for iou_type, scores in other.scores.items():
+            here = self.scores.get(iou_type, {}).get("AP", math.nan)
+            if not math.isnan(scores["AP"]):
+                drops.append(math.inf if math.isnan(here) else scores["AP"] - here)
+        return max(drops, default=0.0)
+
+
+def read_coco(path: str | Path) -> "COCO":
+    """The annotations in a COCO json, indexed. An annotation without `iscrowd` is none.
+
+    Raises DatasetError: missing, not JSON, or without what an evaluation needs.
+    """
+    from pycocotools.coco import COCO
+
+    try:
+        dataset = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise DatasetError(f"{path} cannot be read as COCO annotations: {reason}. Check the path.") from error
+    _check_dataset(dataset, path)
+    for annotation in dataset["annotations"]:
+        annotation.setdefault("iscrowd", 0)
+    coco = COCO()
+    coco.dataset = dataset
+    with redirect_stdout(io.StringIO()):
+        coco.createIndex()
+    return coco
+
+
+def has_masks(coco: "COCO") -> bool:
+    """Whether the annotations have masks. Raises DatasetError when some have and some do not."""
+    annotations = coco.dataset["annotations"]
+    lacking = [annotation["id"] for annotation in annotations if not annotation.get("segmentation")]
+    if lacking and len(lacking) < len(annotations):
+        raise DatasetError(
+            f"{len(lacking)} of {len(annotations)} annotations have no segmentation, the one with id {lacking[0]} "
+            f"among them. Add theirs, or remove that of all to evaluate boxes only."
+        )
+    return not lacking
+
+
+def evaluate_coco(
+    results: Sequence[Mapping[str, Any]],
+    coco_json: "str | Path | COCO",
+    *,
+    iou_types: Sequence[str] = IOU_TYPES,
+    image_ids: Sequence[int] | None = None,
+    max_detections: int = 100,
+) -> Metrics:
+    """AP of COCO result records (as results.to_coco writes them) on the annotations of `coco_json`.
+
+    `image_ids`: the images to count, all without it; `max_detections`: the best of each image and class that count.
+    Numbers as detectron2 evaluation/coco_evaluation.py (02b5c4e2): no result at all gives NaN, a single class no
+    number of its own. Raises DatasetError: unreadable annotations; results of other images or categories; masks
+    asked for that results or annotations do not have.
+    """
+    coco = read_coco(coco_json) if isinstance(coco_json, str | Path) else coco_json
+    _check_results(results, coco)
+    if not results:
+        return Metrics({iou_type: dict.fromkeys(SUMMARY, math.nan) for iou_type in iou_types})
+    names = [category["name"] for category in coco.loadCats(sorted(coco.getCatIds()))]
+    scores = {}
+    for iou_type in iou_types:
+        if iou_type == "segm":
+            _check_masks(results, coco)
+        precision = _precision(results, coco, iou_type, image_ids=image_ids, max_detections=max_detections)
+        scores[iou_type] = _summarise(precision, names)
+    return Metrics(scores)
+
+
+def _precision(
+    results: Sequence[Mapping[str, Any]],
+    coco: "COCO",
+    iou_type: str,
+    *,
+    image_ids: Sequence[int] | None,
+    max_detections: int,
+) -> np.ndarray:
+    """pycocotools' precision: float64 [thresholds, recalls, categories, areas, caps], -1 where undefined."""
+    from pycocotools.cocoeval import COCOeval
+
+    # Small, medium and large go by the area of what is measured: pycocotools takes the box's whenever it sees one.
+    dropped = "bbox" if iou_type == "segm" else "segmentation"
+    records = [{key: value for key, value in record.items() if key != dropped} for record in results]
+    with redirect_stdout(io.StringIO()):
+        evaluation = COCOeval(coco, coco.loadRes(records), iou_type)
+        evaluation.params.maxDets = [max_detections]
+        if image_ids is not None:
+            evaluation.params.imgIds = list(image_ids)
+        evaluation.evaluate()
+        evaluation.accumulate()
+    precision: np.ndarray = evaluation.eval["precision"]
+    return precision
+
+
+def _summarise(precision: np.ndarray, names: Sequence[str]) -> dict[str, float]:
+    scores = {key: _mean(precision[iou, :, :, area, -1]) for key, (iou, area) in SUMMARY.items()}
+    if len(names) > 1:
+        scores |= {CATEGORY + name: _mean(precision[:, :, k, 0, -1]) for k, name in enumerate(names)}
+    return scores
+
+
+def _mean(precision: np.ndarray) -> float:
+    defined = precision[precision > -1]
+    return float(defined.mean() * 100) if defined.size else math.nan
+
+
+def _check_dataset(dataset: Any, path: str | Path) -> None:
+    fields = {"images": IMAGE_FIELDS, "annotations": ANNOTATION_FIELDS, "categories": ("id", "name")}
+    for key, needed in fields.items():
+        rows = dataset.get(key) if isinstance(dataset, dict) else None
+        if not isinstance(rows, list):
+            raise DatasetError(f"{path} is no COCO annotation file: it has no list {key!r}. Give an instances_*.json.")
+        for number, row in enumerate(rows):
+            if lacking := [name for name in needed if not isinstance(row, dict) or name not in row]:
+                raise DatasetError(
+                    f"{path}: entry {number} of {key!r} has no {', '.join(lacking)}. Add what is lacking."
+                )
+    images, categories = ({row["id"] for row in dataset[key]} for key in ("images", "categories"))
+    for row in dataset["annotations"]:
+        if row["image_id"] not in images or row["category_id"] not in categories:
+            raise DatasetError(
+                f"{path}: annotation {row['id']} is of image {row['image_id']} and category {row['category_id']}, "
+                f"not both of which the file lists. Remove the annotation, or list them."
+            )
+
+
+def _check_results(results: Sequence[Mapping[str, Any]], coco: "COCO") -> None:
+    images, categories = set(coco.getImgIds()), set(coco.getCatIds())
+    for record in results:
+        if record["image_id"] not in images or record["category_id"] not in categories:
+            raise DatasetError(
+                f"A result is of image {record['image_id']} and category {record['category_id']}, not both of which "
+                f"the annotations have. Evaluate on the data set that the results were made from."
+            )
+
+
+def _check_masks(results: Sequence[Mapping[str, Any]], coco: "COCO") -> None:
+    for what, rows in (("result", results), ("annotation", coco.dataset["annotations"])):
+        if lacking := sum(not row.get("segmentation") for row in rows):
+            raise DatasetError(f"Mask AP needs masks: {lacking} of {len(rows)} {what}s have none. Evaluate boxes only.")
+
+
+def _summary_table(scores: Mapping[str, float]) -> str:
+    table = {key: scores[key] for key in SUMMARY if key in scores}
+    return tabulate(
+        [list(table.values())], list(table), tablefmt="pipe", floatfmt=".3f", stralign="center", numalign="center"
+    )
+
+
+def _category_table(scores: Mapping[str, float]) -> str:
+    pairs = [(key.removeprefix(CATEGORY), f"{ap:.3f}") for key, ap in scores.items() if key.startswith(CATEGORY)]
+    flat = [cell for pair in pairs for cell in pair]
+    columns = min(6, len(flat))
+    rows = list(zip_longest(*(flat[i::columns] for i in range(columns))))
+    # Text throughout: a class may be named "1".
+    return tabulate(rows, ["category", "AP"] * (columns // 2), tablefmt="pipe", stralign="left", disable_numparse=True)

@@ -1,0 +1,48 @@
+"""Normalisation layers by their config names."""
+
+import torch
+from torch import Tensor, nn
+
+from d2deploy.errors import ConfigError
+
+
+class FrozenBatchNorm2d(nn.Module):
+    """Batch norm with fixed statistics: four buffers, no parameters (detectron2 batch_norm.py, eps 1e-5)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.eps = 1e-5
+        self.register_buffer("weight", torch.ones(channels))
+        self.register_buffer("bias", torch.zeros(channels))
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels) - self.eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x[N,C,H,W] -> the same shape."""
+        return nn.functional.batch_norm(
+            x, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps
+        )
+
+
+def _group_norm(channels: int) -> nn.Module:
+    return nn.GroupNorm(32, channels)
+
+
+# SyncBN differs from BN only in how training gathers statistics.
+NORMS = {
+    "FrozenBN": FrozenBatchNorm2d,
+    "BN": nn.BatchNorm2d,
+    "SyncBN": nn.BatchNorm2d,
+    "nnSyncBN": nn.BatchNorm2d,
+    "naiveSyncBN": nn.BatchNorm2d,
+    "GN": _group_norm,
+}
+
+
+def make_norm(name: str, channels: int) -> nn.Module | None:
+    """The norm called `name` for `channels` channels; None for "". Raises ConfigError for an unknown name."""
+    if not name:
+        return None
+    if name not in NORMS:
+        raise ConfigError(f"NORM {name!r} is not supported. Supported: {', '.join(NORMS)} and ''.")
+    return NORMS[name](channels)

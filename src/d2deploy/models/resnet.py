@@ -1,0 +1,148 @@
+"""ResNet 18 to 152 and ResNeXt: stem, res2..res5."""
+
+from torch import Tensor, nn
+
+from d2deploy.config import schema
+from d2deploy.errors import ConfigError
+from d2deploy.models.alias import Alias
+from d2deploy.models.conv import Conv2d
+
+BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+STAGES = ("res2", "res3", "res4", "res5")
+
+
+class BasicStem(nn.Module):
+    """7x7 convolution of stride 2, then 3x3 max pooling of stride 2."""
+
+    def __init__(self, in_channels: int, out_channels: int, norm: str) -> None:
+        super().__init__()
+        self.conv1 = Conv2d(in_channels, out_channels, kernel_size=7, stride=2, norm=norm, bias=False, relu=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x[N,3,H,W] -> [N,C,H/4,W/4]."""
+        return nn.functional.max_pool2d(self.conv1(x), kernel_size=3, stride=2, padding=1)
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut (ResNet 18 and 34)."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, stride: int, norm: str) -> None:
+        super().__init__()
+        self.shortcut = _shortcut(in_channels, out_channels, stride, norm)
+        self.conv1 = Conv2d(in_channels, out_channels, kernel_size=3, stride=stride, norm=norm, bias=False, relu=True)
+        self.conv2 = Conv2d(out_channels, out_channels, kernel_size=3, norm=norm, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x[N,C,H,W] -> [N,out_channels,H/stride,W/stride]."""
+        out = self.conv2(self.conv1(x))
+        if self.shortcut is not None:
+            x = self.shortcut(x)
+        return nn.functional.relu_(out + x)
+
+
+class BottleneckBlock(nn.Module):
+    """1x1, 3x3, 1x1 convolutions and a shortcut (ResNet 50 and deeper).
+
+    `stride_in_1x1` puts the stride into the first convolution (MSRA's weights) instead of the second. Both have the
+    same parameter names, so a wrong value loads without a word and is wrong.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        bottleneck_channels: int,
+        stride: int,
+        dilation: int,
+        groups: int,
+        norm: str,
+        stride_in_1x1: bool,
+    ) -> None:
+        super().__init__()
+        stride1, stride2 = (stride, 1) if stride_in_1x1 else (1, stride)
+        mid = bottleneck_channels
+        self.shortcut = _shortcut(in_channels, out_channels, stride, norm)
+        self.conv1 = Conv2d(in_channels, mid, kernel_size=1, stride=stride1, norm=norm, bias=False, relu=True)
+        self.conv2 = Conv2d(
+            mid, mid, kernel_size=3, stride=stride2, dilation=dilation, groups=groups, norm=norm, bias=False, relu=True
+        )
+        self.conv3 = Conv2d(mid, out_channels, kernel_size=1, norm=norm, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x[N,C,H,W] -> [N,out_channels,H/stride,W/stride]."""
+        out = self.conv3(self.conv2(self.conv1(x)))
+        if self.shortcut is not None:
+            x = self.shortcut(x)
+        return nn.functional.relu_(out + x)
+
+
+def _shortcut(in_channels: int, out_channels: int, stride: int, norm: str) -> Conv2d | None:
+    if in_channels == out_channels:
+        return None
+    return Conv2d(in_channels, out_channels, kernel_size=1, stride=stride, norm=norm, bias=False)
+
+
+class ResNet(nn.Module):
+    """The backbone; gives the stages named in `out_features`."""
+
+    def __init__(self, config: schema.ResNet, *, in_channels: int) -> None:
+        super().__init__()
+        self.out_features = list(config.out_features)
+        self.stage_names = list(STAGES[: 1 + max(STAGES.index(name) for name in self.out_features)])
+        self.stem = BasicStem(in_channels, config.stem_out_channels, _norm(config, stage=1))
+        self.out_channels: dict[str, int] = {}
+        self.out_strides: dict[str, int] = {}
+        channels, stride = config.stem_out_channels, 4
+        for number, name in enumerate(self.stage_names, start=2):
+            first_stride = 1 if number == 2 or (number == 5 and config.res5_dilation == 2) else 2
+            stage = _stage(config, number, channels, first_stride)
+            self.add_module(name, stage)
+            channels, stride = config.res2_out_channels * 2 ** (number - 2), stride * first_stride
+            self.out_channels[name], self.out_strides[name] = channels, stride
+        self.stages = Alias(self, self.stage_names)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """x[N,3,H,W] -> {stage: [N,C,H/stride,W/stride]}."""
+        features: dict[str, Tensor] = {}
+        x = self.stem(x)
+        for i, stage in enumerate(self.stages):
+            x = stage(x)
+            if self.stage_names[i] in self.out_features:
+                features[self.stage_names[i]] = x
+        return features
+
+
+def _norm(config: schema.ResNet, *, stage: int) -> str:
+    """Stages that training froze have FrozenBN for their norm (detectron2 ResNet.freeze); the stem is stage 1."""
+    is_frozen = stage <= config.freeze_at and config.norm in ("BN", "SyncBN", "nnSyncBN", "naiveSyncBN")
+    return "FrozenBN" if is_frozen else config.norm
+
+
+def _stage(config: schema.ResNet, number: int, in_channels: int, first_stride: int) -> nn.Sequential:
+    """res<number>: its first block changes size and channels. Widths double from stage to stage."""
+    if config.depth not in BLOCKS:
+        raise ConfigError(f"MODEL.RESNETS.DEPTH {config.depth} is not one of {', '.join(map(str, BLOCKS))}.")
+    growth = 2 ** (number - 2)
+    out_channels = config.res2_out_channels * growth
+    norm = _norm(config, stage=number)
+    blocks: list[nn.Module] = []
+    for index in range(BLOCKS[config.depth][number - 2]):
+        stride = first_stride if index == 0 else 1
+        if config.depth < 50:
+            blocks.append(BasicBlock(in_channels, out_channels, stride=stride, norm=norm))
+        else:
+            blocks.append(
+                BottleneckBlock(
+                    in_channels,
+                    out_channels,
+                    bottleneck_channels=config.num_groups * config.width_per_group * growth,
+                    stride=stride,
+                    dilation=config.res5_dilation if number == 5 else 1,
+                    groups=config.num_groups,
+                    norm=norm,
+                    stride_in_1x1=config.stride_in_1x1,
+                )
+            )
+        in_channels = out_channels
+    return nn.Sequential(*blocks)

@@ -1,0 +1,14 @@
+"""The operations that a target expresses in its own way: one file each, meaning and kernel in plain ATen.
+
+A kernel with sizes or steps that follow the data is a leaf module of the network, so that a capture can swap it in a
+copy: for its scripted form (tracing), or for one opaque node (ONNX and later formats).
+"""
+
+from d2deploy.ops.anchor_grid import AnchorGrid
+from d2deploy.ops.image_index import ImageIndex
+from d2deploy.ops.nms import NMS
+from d2deploy.ops.paste_masks import PasteMasks
+from d2deploy.ops.prepare_images import PrepareImages
+from d2deploy.ops.roi_align import RoIAlign
+
+LEAVES = (AnchorGrid, ImageIndex, NMS, PasteMasks, PrepareImages, RoIAlign)

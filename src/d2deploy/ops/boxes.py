@@ -1,0 +1,37 @@
+"""Arithmetic on boxes: decode deltas, clip. Tensors only, the same code in every capture.
+
+Boxes are x1 y1 x2 y2, continuous pixels of the network's input image, width = x2 - x1 (no +1 anywhere).
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+# detectron2 box_regression.py: a delta cannot enlarge a box more than from 16 to 1000 pixels.
+SCALE_CLAMP = math.log(1000.0 / 16)
+
+
+def decode_boxes(deltas: Tensor, anchors: Tensor, weights: tuple[float, float, float, float]) -> Tensor:
+    """Boxes that `deltas` make of `anchors` (detectron2's Box2BoxTransform.apply_deltas).
+
+    deltas[...,4] (dx, dy, dw, dh, each multiplied by its weight), anchors[...,4], broadcast -> [...,4] float32.
+    """
+    wx, wy, ww, wh = weights
+    dx, dy, dw, dh = deltas.float().unbind(-1)
+    x1, y1, x2, y2 = anchors.unbind(-1)
+    width, height = x2 - x1, y2 - y1
+    center_x = x1 + 0.5 * width + dx / wx * width
+    center_y = y1 + 0.5 * height + dy / wy * height
+    half_width = 0.5 * width * (dw / ww).clamp(max=4.135166556742356).exp()
+    half_height = 0.5 * height * (dh / wh).clamp(max=4.135166556742356).exp()
+    return torch.stack(
+        (center_x - half_width, center_y - half_height, center_x + half_width, center_y + half_height), dim=-1
+    )
+
+
+def clip_boxes(boxes: Tensor, image_sizes: Tensor) -> Tensor:
+    """Boxes cut at their image's border. boxes[N,...,4], image_sizes[N,2] (height, width) -> [N,...,4]."""
+    limit = image_sizes.to(boxes.dtype).flip(-1).repeat(1, 2)  # width, height, width, height
+    middle = [1] * (boxes.dim() - 2)
+    return boxes.clamp(min=0).minimum(limit.reshape([-1] + middle + [4]))

@@ -1,0 +1,79 @@
+"""Non-maximum suppression within groups, and the best of what is left per image: one op for RPN and heads.
+
+N images, G groups (classes, or feature levels), M boxes a group. Exact and greedy, as detectron2's batched_nms on
+its per-class path (torchvision): a box falls to a better kept box of its group when their IoU is strictly above the
+threshold. Groups are compared inside; shifting coordinates per class instead costs 0.03 px at 80 classes and wrong
+results at 1203.
+"""
+
+import torch
+from torch import Tensor, nn
+
+
+def pairwise_iou(a: Tensor, b: Tensor) -> Tensor:
+    """IoU of every pair. a[A,4], b[B,4] -> [A,B]; 0/0 (two empty boxes) gives NaN, which is above no threshold."""
+    top_left = torch.maximum(a[:, None, :2], b[None, :, :2])
+    bottom_right = torch.minimum(a[:, None, 2:], b[None, :, 2:])
+    overlap = (bottom_right - top_left).clamp(min=0)
+    intersection = overlap[:, :, 0] * overlap[:, :, 1]
+    area_a = (a[:, 2] - a[:, 0]) * (a[:, 3] - a[:, 1])
+    area_b = (b[:, 2] - b[:, 0]) * (b[:, 3] - b[:, 1])
+    return intersection / (area_a[:, None] + area_b[None, :] - intersection)
+
+
+def suppresses(a: Tensor, b: Tensor, group_a: Tensor, group_b: Tensor, iou_threshold: float) -> Tensor:
+    """Whether box i of `a`, if kept, removes box j of `b` -> bool [A,B]."""
+    return (pairwise_iou(a, b) > iou_threshold) & (group_a[:, None] == group_b[None, :])
+
+
+def greedy_keep(boxes: Tensor, groups: Tensor, iou_threshold: float, max_out: int) -> Tensor:
+    """Indices that greedy NMS keeps of boxes[M,4] sorted by falling score, groups[M]; the first `max_out`, ascending.
+
+    Works in blocks: what earlier blocks kept removes at once; inside a block "kept = no kept better box removes it"
+    is iterated to its fixed point, which is greedy NMS because each box depends on better ones only.
+    """
+    kept = torch.zeros([0], dtype=torch.int64, device=boxes.device)
+    for start in range(0, boxes.shape[0], 256):
+        if kept.shape[0] >= max_out:
+            break
+        block = torch.arange(start, min(start + 256, boxes.shape[0]), device=boxes.device)
+        removed = suppresses(boxes[kept], boxes[block], groups[kept], groups[block], iou_threshold).any(dim=0)
+        block = block[~removed]
+        better = suppresses(boxes[block], boxes[block], groups[block], groups[block], iou_threshold).triu(1)
+        alive = torch.ones_like(block, dtype=torch.bool)
+        settled = False
+        while not settled:
+            now = ~(better & alive[:, None]).any(dim=0)
+            settled = bool(torch.equal(now, alive))
+            alive = now
+        kept = torch.cat((kept, block[alive]))
+    return kept[:max_out]
+
+
+def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, max_out: int) -> Tensor:
+    """The best boxes of each image that no better box of their group covers.
+
+    boxes[N,G,M,4], scores[N,G,M] (-inf: no box) -> int64 [N,max_out]: indices into G*M by falling score, then -1.
+    """
+    boxes_NB4, scores_NB = boxes.flatten(1, 2), scores.flatten(1)
+    best = torch.full([scores.shape[0], max_out], -1, dtype=torch.int64, device=scores.device)
+    for image in range(scores.shape[0]):
+        candidates = (scores_NB[image] > float("-inf")).nonzero().squeeze(1)
+        order = scores_NB[image][candidates].argsort(descending=True, stable=True)
+        candidates = candidates[order]
+        groups = candidates // scores.shape[2]
+        kept = candidates[greedy_keep(boxes_NB4[image][candidates], groups, iou_threshold, max_out)]
+        best[image, : kept.shape[0]] = kept
+    return best
+
+
+class NMS(nn.Module):
+    """`nms` with its constants."""
+
+    def __init__(self, *, iou_threshold: float, max_out: int) -> None:
+        super().__init__()
+        self.iou_threshold, self.max_out = float(iou_threshold), max_out
+
+    def forward(self, boxes: Tensor, scores: Tensor) -> Tensor:
+        """See `nms`."""
+        return nms(boxes, scores, self.iou_threshold, self.max_out)

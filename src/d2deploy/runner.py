@@ -1,0 +1,70 @@
+"""Numpy arrays in, numpy arrays out: the contract that every runtime meets, and the one door to them."""
+
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Protocol
+
+import numpy as np
+
+from d2deploy.artifact import ModelSpec, TensorSpec, read_artifact
+from d2deploy.errors import ArtifactError
+
+EAGER = "eager"
+"""The format of a network that was never exported; it stands in no table of formats."""
+
+
+class Runner(Protocol):
+    """A loaded model: arrays in, arrays out."""
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """What must be given, in this order."""
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """What comes back, in this order."""
+
+    def __call__(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Run one batch."""
+
+    def close(self) -> None:
+        """Give memory and device back. The runner must not be called afterwards."""
+
+
+class Source(Protocol):
+    """What can be run: an Artifact, or a network in memory (models.build.Model)."""
+
+    @property
+    def format(self) -> str:
+        """Key of FORMATS, or "eager"."""
+
+    @property
+    def spec(self) -> ModelSpec:
+        """Inputs, outputs, pre-processing, classes."""
+
+
+def to_source(source: Source | str | Path) -> Source:
+    """`source` itself, or the artifact in the folder that it names. Raises ArtifactError."""
+    return read_artifact(source) if isinstance(source, str | Path) else source
+
+
+def open_runner(source: Source | str | Path, *, device: str = "cpu") -> Runner:
+    """Load an artifact (or its folder), or an eager model, on `device` ("cpu", "cuda").
+
+    Raises ArtifactError: no such artifact, changed files, unknown format; MissingExtra: its runtime is not installed.
+    """
+    source = to_source(source)
+    runner: Runner = _backend(source.format).load(source, device)
+    return runner
+
+
+def _backend(format: str) -> ModuleType:
+    # The one dynamic edge of the layers: a runner knows of formats only what their table says, by name.
+    table = import_module("d2deploy.backends").FORMATS
+    if format != EAGER and format not in table:
+        raise ArtifactError(
+            f"The artifact has format {format!r}, which this d2deploy cannot run. It can run: {', '.join(table)}. "
+            f"Upgrade: pip install -U d2deploy"
+        )
+    return import_module(f"d2deploy.backends.{EAGER if format == EAGER else table[format].module}")

@@ -1,0 +1,192 @@
+"""Load a checkpoint into a network by name, and say what did not fit."""
+
+import difflib
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from d2deploy.errors import WeightsError
+from d2deploy.optional import optional
+from d2deploy.weights.rename import Shape, match_by_suffix
+
+if TYPE_CHECKING:
+    import torch  # noqa: TID251 - its types only
+    from torch import nn  # noqa: TID251
+
+    from d2deploy.weights.read import Checkpoint
+
+SHOWN = 10  # tensors that an error names before it only counts
+
+# May be in one and not in the other: constants that the config or the code gives, and a counter of training steps.
+_IGNORED = re.compile(r"(^|\.)(pixel_mean|pixel_std|num_batches_tracked)$|anchor_generator\.cell_anchors")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Misshaped:
+    """A tensor whose shape in the checkpoint is not the network's."""
+
+    name: str
+    checkpoint: Shape
+    network: Shape
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadReport:
+    """What became of each tensor. Names are the network's, of unexpected and ignored ones the checkpoint's."""
+
+    loaded: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()  # in the network only
+    unexpected: tuple[str, ...] = ()  # in the checkpoint only
+    misshaped: tuple[Misshaped, ...] = ()
+    ignored: tuple[str, ...] = ()  # in one only, and rightly so
+    path: Path | None = None  # of the checkpoint
+
+    @property
+    def ok(self) -> bool:
+        """Whether every tensor of the network was loaded, and none of the checkpoint was left over."""
+        return not (self.missing or self.unexpected or self.misshaped)
+
+    def __str__(self) -> str:
+        return "\n".join([f"{self._file}: {self._counts()}", *(line for lines in self._strays() for line in lines)])
+
+    def raise_if_bad(self) -> None:
+        """Raises WeightsError, which has this report as `.report`, unless `ok`."""
+        if self.ok:
+            return
+        strays = [lines for lines in self._strays() if lines]
+        shown = [line for lines in strays for line in _shortened(lines, SHOWN // len(strays))]
+        first = f"{self._file} does not fit the network: {self._counts()}"
+        error = WeightsError("\n".join([first, *shown, self._guess()]))
+        error.report = self
+        raise error
+
+    @property
+    def _file(self) -> str:
+        return str(self.path or "The checkpoint")
+
+    def _counts(self) -> str:
+        kinds = ("loaded", "missing", "unexpected", "misshaped", "ignored")
+        return ", ".join(f"{len(getattr(self, kind))} {kind}" for kind in kinds)
+
+    def _strays(self) -> tuple[list[str], list[str], list[str]]:
+        misshaped = [f"  misshaped {m.name}: {m.checkpoint}, in the network {m.network}" for m in self.misshaped]
+        missing = [f"  missing {name}{_nearest(name, self.unexpected)}" for name in self.missing]
+        unexpected = [f"  unexpected {name}{_nearest(name, self.missing)}" for name in self.unexpected]
+        return misshaped, missing, unexpected
+
+    def _guess(self) -> str:
+        """What to do, guessed from the strays."""
+        if not self.loaded:
+            return "No tensor fits: these are weights of another architecture. Give the config they were trained with."
+        if all(name.startswith("backbone.bottom_up.") for name in self.loaded):
+            return (
+                "Only the backbone fits: these are weights to start a training from. Give those of a trained detector."
+            )
+        if guess := self._guess_classes():
+            return guess
+        for pattern, only_in, guess in _GUESSES:
+            strays = getattr(self, only_in)
+            if strays and all(re.match(pattern, name) for name in strays):
+                return guess
+        return "Give the config that this checkpoint was trained with."
+
+    def _guess_classes(self) -> str | None:
+        for stray in self.misshaped:
+            if re.fullmatch(r"roi_heads\.box_predictor\.(\d+\.)?cls_score\.bias", stray.name):
+                trained, given = stray.checkpoint[0] - 1, stray.network[0] - 1  # the last one is background
+                return (
+                    f"The checkpoint knows {trained} classes, the config says {given}. Set MODEL.ROI_HEADS.NUM_CLASSES "
+                    f"{trained}, or give the config that it was trained with."
+                )
+        if any("cls_score" in stray.name for stray in self.misshaped):
+            return "The number of classes differs. Give the config that this checkpoint was trained with."
+        return None
+
+
+# (names, where all strays have such a name, what that means)
+_GUESSES = (
+    (r"roi_heads\.mask_", "unexpected", "The checkpoint has a mask head, the config none: set MODEL.MASK_ON True."),
+    (r"roi_heads\.mask_", "missing", "The config has a mask head, the checkpoint none: set MODEL.MASK_ON False."),
+    (r"roi_heads\.keypoint_", "unexpected", "The checkpoint has a keypoint head, which the config does not ask for."),
+    (r"sem_seg_head\.", "unexpected", "The checkpoint has a semantic head, which the config does not ask for."),
+    (r"backbone\.bottom_up\.res\d\.\d+\.", "unexpected", "Is its ResNet deeper? Check MODEL.RESNETS.DEPTH."),
+    (r"backbone\.bottom_up\.res\d\.\d+\.", "missing", "Is its ResNet less deep? Check MODEL.RESNETS.DEPTH."),
+)
+
+
+def load_weights(module: "nn.Module", checkpoint: "Checkpoint") -> LoadReport:
+    """Put the checkpoint's tensors in place of the parameters and buffers in `module.state_dict()`, by name.
+
+    Tensors get the network's dtype and device (the CPU when it is on meta) and are not copied where these are right:
+    they may lie on the file's memory map. What does not fit is left as it was, and named in the report. Raises
+    WeightsError when names must be matched by their ends and two tensors of the network claim the same one.
+    """
+    network = module.state_dict()
+    tensors = _under_network_names(network, checkpoint)
+    shared = [name for name in network if name in tensors]
+    fitting = [name for name in shared if network[name].shape == tensors[name].shape]
+    placed = {name: _placed(tensors[name], network[name]) for name in fitting}
+    absent = [name for name in network if name not in tensors]
+    zeros = _zero_counters({name: network[name] for name in absent})
+    module.load_state_dict({**placed, **zeros}, strict=False, assign=True)
+    ignored = [name for name in absent if _IGNORED.search(name) and (name in zeros or not network[name].is_meta)]
+    left_over = [name for name in tensors if name not in network]
+    return LoadReport(
+        loaded=tuple(fitting),
+        missing=tuple(name for name in absent if name not in ignored),
+        unexpected=tuple(name for name in left_over if not _IGNORED.search(name)),
+        misshaped=tuple(
+            Misshaped(name=name, checkpoint=tuple(tensors[name].shape), network=tuple(network[name].shape))
+            for name in shared
+            if name not in placed
+        ),
+        ignored=(*ignored, *(name for name in left_over if _IGNORED.search(name))),
+        path=checkpoint.path,
+    )
+
+
+def _under_network_names(network: "dict[str, torch.Tensor]", checkpoint: "Checkpoint") -> "dict[str, torch.Tensor]":
+    if not checkpoint.needs_matching:
+        return checkpoint.tensors
+    tensors = checkpoint.tensors
+    pairs = match_by_suffix(_shapes(network), _shapes(tensors))
+    taken = set(pairs.values())
+    others = {name: tensor for name, tensor in tensors.items() if name not in taken}
+    return {**{name: tensors[source] for name, source in pairs.items()}, **others}
+
+
+def _shapes(tensors: "dict[str, torch.Tensor]") -> dict[str, Shape]:
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
+def _placed(tensor: "torch.Tensor", like: "torch.Tensor") -> "torch.Tensor":
+    return tensor.to(device="cpu" if like.is_meta else like.device, dtype=like.dtype).contiguous()
+
+
+def _zero_counters(absent: "dict[str, torch.Tensor]") -> "dict[str, torch.Tensor]":
+    """A BatchNorm counts its training steps. Nothing reads the count here, but it must not stay on meta."""
+    torch = optional("torch", extra="torch")
+    counters = {name: tensor for name, tensor in absent.items() if name.endswith("num_batches_tracked")}
+    return {name: torch.zeros(tensor.shape, dtype=tensor.dtype) for name, tensor in counters.items() if tensor.is_meta}
+
+
+def _shortened(lines: list[str], most: int) -> Iterator[str]:
+    yield from lines[:most]
+    if len(lines) > most:
+        yield f"  ... and {len(lines) - most} more {lines[0].split()[0]}"
+
+
+def _nearest(name: str, candidates: Collection[str]) -> str:
+    """What a line says of the candidate most like `name`; nothing when none is near.
+
+    Names that share the most parts between dots first, for comparing spellings of some hundred names with some hundred
+    others takes seconds.
+    """
+    parts = set(name.split("."))
+    shared = {candidate: len(parts & set(candidate.split("."))) for candidate in candidates}
+    most = max(shared.values(), default=0)
+    best = [candidate for candidate, count in shared.items() if count == most][:8]
+    near = difflib.get_close_matches(name, best, n=1, cutoff=0.75)
+    return f" (nearest: {near[0]})" if near else ""

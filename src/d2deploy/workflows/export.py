@@ -1,0 +1,72 @@
+"""Export: model -> format -> artifact folder, verified before it gets its name."""
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from d2deploy.artifact import MANIFEST, Artifact, read_artifact, writing_to
+from d2deploy.backends import FORMATS, Format
+from d2deploy.errors import ExportError, OutputError
+from d2deploy.workflows.sample import Sample, sample_images
+from d2deploy.workflows.verify import Budget
+from d2deploy.workflows.verify import verify as verify_artifact
+
+if TYPE_CHECKING:
+    from d2deploy.models.build import Model
+
+
+def find_format(name: str, method: str | None = None) -> tuple[Format, str]:
+    """The row of FORMATS called `name` and the method to use: `method`, or the format's first.
+
+    Raises ExportError for an unknown name, or a method that no format has. A method that only other formats have
+    falls back to the format's own: `--format torchscript,onnx --method scripting` scripts the first.
+    """
+    if name not in FORMATS:
+        raise ExportError(f"There is no format {name!r}. Formats: {', '.join(FORMATS)}.")
+    methods = FORMATS[name].methods
+    every = sorted({m for row in FORMATS.values() for m in row.methods})
+    if method is not None and method not in every:
+        raise ExportError(f"There is no method {method!r}. Methods: {', '.join(every)}.")
+    return FORMATS[name], method if method in methods else methods[0]
+
+
+def export(
+    model: "Model",
+    format: str,
+    output: str | Path,
+    *,
+    method: str | None = None,
+    overwrite: bool = False,
+    verify: bool = True,
+    sample_image: np.ndarray | str | Path | None = None,
+    images: Sequence[Sample | np.ndarray | str | Path] = (),
+    budget: Budget | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Artifact:
+    """Write `model` as `format` into the folder `output`, and prove it against the network.
+
+    Verified on `images`, or on variants of `sample_image`, or of the demo's images when neither is given; the report
+    goes into the manifest. Nothing is at `output` unless all went well.
+    Raises ExportError, OutputError, MissingExtra, and Mismatch when the export is not the network.
+    """
+    row, method = find_format(format, method)
+    backend = import_module(f"d2deploy.backends.{row.module}")
+    output = Path(output)
+    _refuse_foreign(output, overwrite)
+    samples = (images or sample_images(sample_image, model.spec)) if verify else ()
+    with writing_to(output, overwrite=overwrite) as folder:
+        artifact: Artifact = backend.export(model, folder, method=method)
+        if verify:
+            report = verify_artifact(artifact, against=model, images=samples, budget=budget, progress=progress)
+            report.raise_if_bad()
+            artifact.with_verification(report.to_dict())
+    return read_artifact(output)
+
+
+def _refuse_foreign(output: Path, overwrite: bool) -> None:
+    """--overwrite replaces an artifact, never a folder of somebody's own files."""
+    if overwrite and output.is_dir() and any(output.iterdir()) and not (output / MANIFEST).is_file():
+        raise OutputError(f"{output} is not an artifact, so it is not overwritten. Choose another --output.")

@@ -1,0 +1,138 @@
+"""Run a model over image files and write what it found: pictures, JSON, COCO records."""
+
+import io
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from d2deploy.artifact import ModelSpec, write_bytes
+from d2deploy.draw import draw_instances
+from d2deploy.errors import ImageError, OutputError
+from d2deploy.image import to_array
+from d2deploy.predictor import Predictor
+from d2deploy.results import Instances, to_coco, to_json
+from d2deploy.runner import Source
+
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+"""What counts as an image when a folder is given; a file named by itself may have any name."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """An image to run on: its name in results, and its path or the bytes of a file."""
+
+    name: str
+    file: Path | bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """What was found, ready for json.dump, and one line of text for each image."""
+
+    lines: list[str] = field(default_factory=list)
+    images: list[dict[str, Any]] = field(default_factory=list)  # results.to_json of each image
+    coco: list[dict[str, Any]] = field(default_factory=list)  # results.to_coco of all images
+
+
+def image_files(paths: Sequence[str | Path]) -> list[Path]:
+    """The images that `paths`, files and folders, stand for; a folder's in the order of their names, not deeper.
+
+    Raises ImageError: no such file, a folder without images, no path at all.
+    """
+    files: list[Path] = []
+    for path in map(Path, paths):
+        found = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
+        if not found:
+            raise ImageError(f"{path} has no image in it ({', '.join(SUFFIXES)}). Give another folder, or image files.")
+        files += found
+    if missing := [file for file in files if not file.is_file()]:
+        raise ImageError(f"{missing[0]} does not exist or is no file. Check the path.")
+    if not files:
+        raise ImageError("No image was given. Give image files or folders.")
+    return files
+
+
+def predict(
+    source: Source | str | Path,
+    images: Sequence[Given],
+    *,
+    output: Path | None = None,
+    min_score: float = 0.5,
+    category_ids: Sequence[int] | None = None,
+    device: str = "cpu",
+    progress: Callable[[int, int], None] | None = None,
+) -> Predictions:
+    """Run `source` (an artifact, its folder, or the network) on each image, one at a time.
+
+    `output`: where drawn pictures go: a picture file for one image, a folder for several. Drawn are detections of at
+    least `min_score`; the records hold all. `category_ids`: the dataset ids of the classes in COCO records, contiguous
+    ids when None; a record's image_id is the file's name where that is a number, else the image's place from 1 on.
+
+    Raises ImageError, OutputError, and what Predictor raises.
+    """
+    targets = picture_paths(output, images) if output else [None] * len(images)
+    predictions = Predictions()
+    with Predictor(source, device=device) as predictor:
+        spec = predictor.spec
+        ids = list(category_ids) if category_ids is not None else list(range(spec.num_classes))
+        for number, (given, target) in enumerate(zip(images, targets, strict=True), start=1):
+            image = to_array(given.file)
+            found = predictor(image)
+            if target:
+                picture = draw_instances(image, found, spec.class_names, min_score=min_score)
+                write_bytes(target, _encoded(picture, target.suffix))
+            predictions.lines.append(f"{given.name}: {_summary(found, spec)}" + (f" -> {target}" if target else ""))
+            predictions.images.append(to_json(found, class_names=spec.class_names, file=given.name))
+            predictions.coco.extend(to_coco(found, image_id=_image_id(given, number), category_ids=ids))
+            if progress:
+                progress(number, len(images))
+    return predictions
+
+
+def picture_paths(output: Path, images: Sequence[Given]) -> list[Path]:
+    """A picture's path for each image: `output` itself for one image, else <output>/<name>.png, all different.
+
+    Raises OutputError: several images for one picture, or a picture that would replace one of the images.
+    """
+    kind = Image.registered_extensions().get(output.suffix.lower())
+    is_picture = kind in Image.SAVE and not output.is_dir()
+    if is_picture and len(images) > 1:
+        raise OutputError(f"{output} is one picture, but {len(images)} images were given. Give a folder as --output.")
+    paths = [output] if is_picture else [output / f"{stem}.png" for stem in _stems(images)]
+    originals = {given.file.resolve() for given in images if isinstance(given.file, Path)}
+    if clash := [path for path in paths if path.resolve() in originals]:
+        raise OutputError(f"{clash[0]} is one of the images and would be replaced. Choose another --output.")
+    return paths
+
+
+def _stems(images: Sequence[Given]) -> list[str]:
+    stems: list[str] = []
+    for given in images:
+        stem = wanted = "stdin" if given.name == "-" else Path(given.name).stem
+        number = 1
+        while stem in stems:
+            number += 1
+            stem = f"{wanted}-{number}"
+        stems.append(stem)
+    return stems
+
+
+def _image_id(given: Given, number: int) -> int:
+    stem = Path(given.name).stem
+    return int(stem) if stem.isascii() and stem.isdigit() else number
+
+
+def _encoded(picture: Image.Image, suffix: str) -> bytes:
+    data = io.BytesIO()
+    picture.save(data, format=Image.registered_extensions()[suffix.lower()])
+    return data.getvalue()
+
+
+def _summary(found: Instances, spec: ModelSpec) -> str:
+    names = Counter(spec.class_name(class_id) for class_id in found.pred_classes.tolist())
+    counts = ", ".join(f"{count} {name}" for name, count in names.most_common())
+    return f"{len(found)} detections" + (f" ({counts})" if counts else "")

@@ -1,0 +1,17 @@
+"""What every test may use."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# The machine's cores are shared: how long an example takes says nothing. In CI the same examples every time.
+settings.register_profile("d2deploy", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("d2deploy")
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """tests/golden: what the real detectron2 gave; golden/README.md says where each file came from."""
+    return Path(__file__).parent / "golden"

@@ -1,0 +1,66 @@
+"""Networks with the weights that a golden was made with."""
+
+import importlib.util
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from d2deploy.config.detectron2 import model_config
+from d2deploy.config.yaml import read_config
+from d2deploy.image import read_image, resize_shortest_edge, to_batch
+from d2deploy.models.build import build_model
+from d2deploy.models.rcnn import GeneralizedRCNN
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+@dataclass(frozen=True)
+class Golden:
+    """What detectron2 gave for one config: `arrays` as described in tests/golden/README.md."""
+
+    core: GeneralizedRCNN
+    facts: dict[str, Any]
+    arrays: Any
+
+    def inputs(self, image: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """The image as the core takes it."""
+        pixels = read_image(GOLDEN / self.facts["images"][image]["file"])
+        small = resize_shortest_edge(pixels, min_size=self.facts["short_edge"], max_size=self.facts["max_size"])
+        images, sizes = to_batch([small], channel_order=self.facts["input_format"], size_divisor=32)
+        return torch.from_numpy(images), torch.from_numpy(sizes)
+
+
+def _weights_module() -> Any:
+    spec = importlib.util.spec_from_file_location("golden_weights", GOLDEN / "weights.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def load_golden(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Function: config name -> Golden; each is built once."""
+    made: dict[str, Golden] = {}
+    rebuild = _weights_module().load_golden_state_dict
+
+    def load(name: str) -> Golden:
+        if name not in made:
+            folder = GOLDEN / "detectron2" / name
+            facts = json.loads((folder / "golden.json").read_text())
+            file = tmp_path_factory.mktemp("config") / "config.yaml"
+            file.write_text(facts["config_text"])
+            with torch.device("meta"):
+                core = build_model(model_config(read_config(file)))
+            tensors = {key: torch.from_numpy(value) for key, value in rebuild(folder).items()}
+            assert core.state_dict().keys() == tensors.keys()
+            core.load_state_dict(tensors, strict=False, assign=True)
+            made[name] = Golden(core.requires_grad_(False), facts, np.load(folder / "golden.npz"))
+        return made[name]
+
+    return load
