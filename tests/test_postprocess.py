@@ -57,6 +57,7 @@ BOXES = {
     "one pixel": [4, 5, 5, 6],
     "less than a pixel, on its centre": [4.4, 5.4, 4.6, 5.6],
     "less than a pixel, off every centre": [4.6, 5.6, 4.9, 5.9],
+    "hardly there": [0, 0, 1e-40, 9],
     "left of the image": [-20, 2, -5, 8],
     "below the image": [2, 20, 8, 30],
     "across a corner": [-3.3, -2.2, 4.1, 5.6],

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -207,6 +208,8 @@ def predict(paths: tuple[Path, ...], json_file: Path | None, coco_json: Path | N
     from d2deploy.workflows.predict import predict as run
 
     artifact, images = (None, paths) if options["config_file"] else (paths[0] if paths else None, paths[1:])
+    if not images:
+        raise click.UsageError("Give an artifact and then images; with --config-file, images alone.")
     given = _given(images)
     source = _source(artifact, options)
     with _progress("predicting") as progress:
@@ -304,9 +307,11 @@ def _given(paths: Sequence[Path]) -> "list[Given]":
 
 def _refuse_options(overrides: Sequence[str]) -> None:
     """Values may begin with a dash (-1); what stands where a key should is a misspelt option."""
+    context = click.get_current_context()
+    known = [name for parameter in context.command.params for name in parameter.opts]
     for key in overrides[::2]:
         if key.startswith("-"):
-            raise click.NoSuchOption(key, ctx=click.get_current_context())
+            raise click.NoSuchOption(key, possibilities=get_close_matches(key, known), ctx=context)
 
 
 def _write_json(path: Path | None, content: Any, *, indent: int | None = None) -> None:

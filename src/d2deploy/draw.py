@@ -36,7 +36,7 @@ def draw_instances(
     style = _Style.of(picture)
     order = np.argsort(-_areas(shown.pred_boxes), kind="stable").tolist()  # small objects above large ones
     if shown.pred_masks is not None:
-        picture = _with_masks(picture, shown, order, factor, style)
+        picture = _with_masks(picture, shown, order, factor=factor, style=style)
     pen = ImageDraw.Draw(picture)
     boxes = [tuple(box) for box in (shown.pred_boxes * factor).tolist()]
     for i in order:
@@ -45,7 +45,8 @@ def draw_instances(
     for i in range(len(shown)):
         class_id = int(shown.pred_classes[i])
         name = class_names[class_id] if class_names else str(class_id)
-        _label(pen, f"{name} {shown.scores[i]:.0%}", boxes[i], colour_of(class_id), taken, style)
+        text = f"{name} {shown.scores[i]:.0%}"
+        _label(pen, text, boxes[i], colour=colour_of(class_id), taken=taken, style=style)
     return picture
 
 
@@ -96,7 +97,7 @@ def _areas(boxes: np.ndarray) -> np.ndarray:
 
 
 def _with_masks(
-    picture: Image.Image, instances: Instances, order: Sequence[int], factor: int, style: _Style
+    picture: Image.Image, instances: Instances, order: Sequence[int], *, factor: int, style: _Style
 ) -> Image.Image:
     assert instances.pred_masks is not None
     canvas = np.array(picture)
@@ -146,11 +147,11 @@ def _outline(box: Rectangle) -> Rectangle:
 
 
 def _label(
-    pen: ImageDraw.ImageDraw, text: str, box: Rectangle, colour: Colour, taken: list[Rectangle], style: _Style
+    pen: ImageDraw.ImageDraw, text: str, box: Rectangle, *, colour: Colour, taken: list[Rectangle], style: _Style
 ) -> None:
     pad = round(style.font_size * 0.35)
     width, height = round(pen.textlength(text, font=style.font)) + 2 * pad, style.font_size + pad
-    x1, y1, x2, y2 = (round(edge) for edge in _free_place(box, width, height, pen.im.size, taken))
+    x1, y1, x2, y2 = (round(edge) for edge in _free_place(box, width, height, size=pen.im.size, taken=taken))
     taken.append((x1, y1, x2, y2))
     pen.rounded_rectangle((x1, y1, x2 - 1, y2 - 1), radius=pad / 2, fill=colour)
     luminance = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]
@@ -158,7 +159,7 @@ def _label(
 
 
 def _free_place(
-    box: Rectangle, width: float, height: float, size: tuple[int, int], taken: Sequence[Rectangle]
+    box: Rectangle, width: float, height: float, *, size: tuple[int, int], taken: Sequence[Rectangle]
 ) -> Rectangle:
     """Where a label of `width` x `height` goes: above its box, else inside, else below; the first free place."""
     x1, y1, x2, y2 = box

@@ -80,5 +80,5 @@ def _interpolation(low: float, high: float, *, pixels: int, cells: int) -> tuple
     last = int(min(max(np.ceil(high), first), pixels))
     centres = np.arange(first, last) + 0.5
     position = (centres - low) * (cells / (high - low)) - 0.5
-    weights = 1 - np.abs(position[:, None] - np.arange(cells)).astype(np.float32)
-    return slice(first, last), np.maximum(weights, 0, out=weights)
+    weights = 1 - np.abs(position[:, None] - np.arange(cells))
+    return slice(first, last), np.maximum(weights, 0).astype(np.float32)

@@ -37,8 +37,8 @@ FITS = [
     ("__import__('os')", "x", "__import__('os')"),
 ]
 MISFITS = [
-    (1, 0.7, "Write 1.0."),
-    ("1", 0.7, "Write 1.0."),
+    (1, 0.7, "such as 1.0."),
+    ("1", 0.7, "such as 1.0."),
     (0.5, 1, "a whole number, such as 1"),
     (True, 1, "a whole number"),
     (1, True, "true or false"),
@@ -46,7 +46,7 @@ MISFITS = [
     (1, "x", "text"),
     ("123", "x", "text"),
     (800, (640,), "a tuple"),
-    ("coco_2017_val", (), "a tuple"),
+    ("coco_2017_val", (), "such as ('coco_2017_val',)."),
     ({"A": 1}, 5, "a section with keys of its own"),
     ("{'A': 1}", "x", "text"),
     ({"A": 1}, None, "nothing"),

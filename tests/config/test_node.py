@@ -31,7 +31,7 @@ def test_cannot_be_written():
     with pytest.raises(AttributeError, match="cannot be changed"):
         del cfg.MODEL
     with pytest.raises(TypeError):
-        cfg["MODEL"] = 1  # type: ignore[index]
+        cfg["MODEL"] = 1
 
 
 def test_lists_are_its_own():

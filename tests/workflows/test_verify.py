@@ -11,7 +11,7 @@ from d2deploy.errors import ImageError, Mismatch
 from d2deploy.results import Instances
 from d2deploy.workflows import verify as module
 from d2deploy.workflows.sample import Sample, demo_images, sample_images
-from d2deploy.workflows.verify import Budget, compare, verify
+from d2deploy.workflows.verify import Budget, Report, compare, verify
 
 BUDGET = Budget()
 THRESHOLDS = Thresholds(score=0.05, nms=0.5, max_detections=3)
@@ -195,6 +195,7 @@ def test_report(run):
 
 def test_report_of_a_difference_names_it(run):
     report = run(instances(ONE), instances((1, 0, 20, 20, 0.9, 0)))
+    assert Report.from_dict(json.loads(json.dumps(report.to_dict()))) == report
     assert not report.ok
     assert "DIFFERENT" in str(report)
     assert "array: boxes differ by 1 px" in str(report)

@@ -24,6 +24,22 @@ def whole(cfg: Node, key: str, *, least: int = 1) -> int:
     return value
 
 
+def flag(cfg: Node, key: str) -> bool:
+    """True or False. The merge rules let None stand for anything, so that even this needs a look."""
+    value = at(cfg, key)
+    if not isinstance(value, bool):
+        raise refused(cfg, key, "true or false")
+    return value
+
+
+def text(cfg: Node, key: str) -> str:
+    """A text, which may be empty."""
+    value = at(cfg, key)
+    if not isinstance(value, str):
+        raise refused(cfg, key, "a text")
+    return value
+
+
 def real(cfg: Node, key: str, *, least: float = -math.inf) -> float:
     """A finite number of at least `least`."""
     value = at(cfg, key)

@@ -8,20 +8,11 @@ from collections.abc import Collection
 from typing import Any
 
 from d2deploy.config import schema
-from d2deploy.config.checks import at, names, per_level, real, reals, refused, unsupported, whole
+from d2deploy.config.checks import at, flag, names, per_level, real, reals, refused, text, unsupported, whole
 from d2deploy.config.node import Node
 from d2deploy.errors import ConfigError
 
-# Norm in the config -> what it is at inference: batch norms differ only in how they gather statistics.
-_NORMS = {
-    "": "",
-    "FrozenBN": "FrozenBN",
-    "BN": "BN",
-    "SyncBN": "BN",
-    "nnSyncBN": "BN",
-    "naiveSyncBN": "BN",
-    "GN": "GN",
-}
+_NORMS = ("", "FrozenBN", "BN", "SyncBN", "nnSyncBN", "naiveSyncBN", "GN")
 _GROUPS = 32  # of GN
 _POOLERS = ("ROIAlign", "ROIAlignV2")
 _STAGES = ("res2", "res3", "res4", "res5")
@@ -35,24 +26,24 @@ _RCNN: dict[str, Collection[Any]] = {
     "MODEL.KEYPOINT_ON": (False,),
     "MODEL.BACKBONE.NAME": ("build_resnet_fpn_backbone",),
     "MODEL.RESNETS.DEPTH": (18, 34, 50, 101, 152),
-    "MODEL.RESNETS.NORM": tuple(_NORMS),
+    "MODEL.RESNETS.NORM": _NORMS,
     "MODEL.RESNETS.RES5_DILATION": (1,),  # detectron2's FPN refuses any other: strides must double
     "MODEL.RESNETS.DEFORM_ON_PER_STAGE": (_NO_DEFORM,),
-    "MODEL.FPN.NORM": tuple(_NORMS),
+    "MODEL.FPN.NORM": _NORMS,
     "MODEL.FPN.FUSE_TYPE": ("sum", "avg"),
     "MODEL.PROPOSAL_GENERATOR.NAME": ("RPN",),
     "MODEL.RPN.HEAD_NAME": ("StandardRPNHead",),
     "MODEL.ANCHOR_GENERATOR.NAME": ("DefaultAnchorGenerator",),
     "MODEL.ROI_HEADS.NAME": ("StandardROIHeads",),
     "MODEL.ROI_BOX_HEAD.NAME": ("FastRCNNConvFCHead",),
-    "MODEL.ROI_BOX_HEAD.NORM": tuple(_NORMS),
+    "MODEL.ROI_BOX_HEAD.NORM": _NORMS,
     "MODEL.ROI_BOX_HEAD.POOLER_TYPE": _POOLERS,
     "MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE": (False,),
     "MODEL.ROI_BOX_HEAD.USE_FED_LOSS": (False,),
 }
 _MASK: dict[str, Collection[Any]] = {
     "MODEL.ROI_MASK_HEAD.NAME": ("MaskRCNNConvUpsampleHead",),
-    "MODEL.ROI_MASK_HEAD.NORM": tuple(_NORMS),
+    "MODEL.ROI_MASK_HEAD.NORM": _NORMS,
     "MODEL.ROI_MASK_HEAD.POOLER_TYPE": _POOLERS,
 }
 
@@ -70,14 +61,14 @@ def model_config(cfg: Node) -> schema.ModelConfig:
         backbone=_backbone(cfg),
         rpn=_rpn(cfg),
         roi_heads=_roi_heads(cfg),
-        weights=cfg.MODEL.WEIGHTS,
+        weights=text(cfg, "MODEL.WEIGHTS"),
         dataset=_dataset(cfg),
     )
 
 
 def _check_supported(cfg: Node) -> None:
     # Another meta-architecture reads other keys: the rest would only be noise.
-    rest = {**_RCNN, **(_MASK if cfg.MODEL.MASK_ON else {})}
+    rest = {**_RCNN, **(_MASK if flag(cfg, "MODEL.MASK_ON") else {})}
     if missing := unsupported(cfg, _META) or unsupported(cfg, rest):
         raise ConfigError("The config asks for what is not supported yet:\n" + "\n".join(missing))
 
@@ -99,15 +90,15 @@ def _backbone(cfg: Node) -> schema.Backbone:
 def _resnet(cfg: Node) -> schema.ResNet:
     resnet = schema.ResNet(
         depth=whole(cfg, "MODEL.RESNETS.DEPTH"),
-        norm=_NORMS[cfg.MODEL.RESNETS.NORM],
+        norm=cfg.MODEL.RESNETS.NORM,
         num_groups=whole(cfg, "MODEL.RESNETS.NUM_GROUPS"),
         width_per_group=whole(cfg, "MODEL.RESNETS.WIDTH_PER_GROUP"),
-        stride_in_1x1=cfg.MODEL.RESNETS.STRIDE_IN_1X1,
+        stride_in_1x1=flag(cfg, "MODEL.RESNETS.STRIDE_IN_1X1"),
         stem_out_channels=whole(cfg, "MODEL.RESNETS.STEM_OUT_CHANNELS"),
         res2_out_channels=whole(cfg, "MODEL.RESNETS.RES2_OUT_CHANNELS"),
         res5_dilation=whole(cfg, "MODEL.RESNETS.RES5_DILATION"),
         out_features=names(cfg, "MODEL.RESNETS.OUT_FEATURES", allowed=("stem", *_STAGES)),
-        freeze_at=cfg.MODEL.BACKBONE.FREEZE_AT,
+        freeze_at=whole(cfg, "MODEL.BACKBONE.FREEZE_AT", least=-1),
     )
     if resnet.depth < 50:
         _check_basic_blocks(cfg)
@@ -128,7 +119,7 @@ def _fpn(cfg: Node) -> schema.FPN:
     fpn = schema.FPN(
         in_features=names(cfg, "MODEL.FPN.IN_FEATURES", allowed=cfg.MODEL.RESNETS.OUT_FEATURES),
         out_channels=whole(cfg, "MODEL.FPN.OUT_CHANNELS"),
-        norm=_NORMS[cfg.MODEL.FPN.NORM],
+        norm=cfg.MODEL.FPN.NORM,
         fuse_type=cfg.MODEL.FPN.FUSE_TYPE,
     )
     if not _are_neighbours(fpn.in_features, _STAGES):
@@ -204,9 +195,9 @@ def _box_head(cfg: Node) -> schema.BoxHead:
         conv_dim=whole(cfg, "MODEL.ROI_BOX_HEAD.CONV_DIM"),
         num_fc=whole(cfg, "MODEL.ROI_BOX_HEAD.NUM_FC", least=0),
         fc_dim=whole(cfg, "MODEL.ROI_BOX_HEAD.FC_DIM"),
-        norm=_NORMS[cfg.MODEL.ROI_BOX_HEAD.NORM],
+        norm=cfg.MODEL.ROI_BOX_HEAD.NORM,
         bbox_reg_weights=_box_weights(cfg, "MODEL.ROI_BOX_HEAD.BBOX_REG_WEIGHTS"),
-        cls_agnostic_bbox_reg=cfg.MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG,
+        cls_agnostic_bbox_reg=flag(cfg, "MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG"),
     )
     if head.num_conv + head.num_fc == 0:
         raise refused(cfg, "MODEL.ROI_BOX_HEAD.NUM_FC", "1 or more, where NUM_CONV is 0: the head has no layers")
@@ -220,8 +211,8 @@ def _mask_head(cfg: Node) -> schema.MaskHead:
         pooler=_pooler(cfg, "MODEL.ROI_MASK_HEAD"),
         num_conv=whole(cfg, "MODEL.ROI_MASK_HEAD.NUM_CONV", least=0),
         conv_dim=whole(cfg, "MODEL.ROI_MASK_HEAD.CONV_DIM"),
-        norm=_NORMS[cfg.MODEL.ROI_MASK_HEAD.NORM],
-        cls_agnostic_mask=cfg.MODEL.ROI_MASK_HEAD.CLS_AGNOSTIC_MASK,
+        norm=cfg.MODEL.ROI_MASK_HEAD.NORM,
+        cls_agnostic_mask=flag(cfg, "MODEL.ROI_MASK_HEAD.CLS_AGNOSTIC_MASK"),
     )
     if head.num_conv:
         _check_groups(cfg, "MODEL.ROI_MASK_HEAD.NORM", "MODEL.ROI_MASK_HEAD.CONV_DIM", head.conv_dim)
@@ -243,7 +234,7 @@ def _box_weights(cfg: Node, key: str) -> tuple[float, float, float, float]:
 
 def _dataset(cfg: Node) -> str:
     test = cfg.DATASETS.TEST
-    if any(not isinstance(name, str) for name in test):
+    if test is None or any(not isinstance(name, str) for name in test):
         raise refused(cfg, "DATASETS.TEST", "a list of dataset names")
     return test[0] if test else ""
 

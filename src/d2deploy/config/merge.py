@@ -82,8 +82,12 @@ def _described(value: Any) -> str:
 def _expected(value: Any, old: Any) -> str:
     if isinstance(old, dict):
         return f"it is a section. Set one of its keys: {', '.join(old)}."
-    advice = f" Write {value}.0." if type(value) is int and type(old) is float else ""
-    return f"detectron2 wants {_kind(old)}, such as {old!r}.{advice}"
+    example = repr(old)
+    if type(value) is int and type(old) is float:
+        example = f"{value}.0"
+    elif isinstance(old, list | tuple) and isinstance(value, str | int | float):
+        example = repr(type(old)((value,)))
+    return f"detectron2 wants {_kind(old)}, such as {example if len(example) <= 80 else repr(old)}."
 
 
 def _kind(value: Any) -> str:

@@ -129,6 +129,8 @@ def _overridden(config: dict[str, Any], overrides: Sequence[Any]) -> dict[str, A
     if len(overrides) % 2:
         words = " ".join(map(str, overrides))
         raise ConfigError(f"Overrides are pairs, KEY VALUE KEY VALUE; these are {len(overrides)} words: {words}")
+    if not overrides:
+        return config
     pairs = list(zip(map(str, overrides[::2]), overrides[1::2], strict=True))
     known = set(names(defaults()))
     if strays := [(name, "the overrides") for name, _ in pairs if name not in known]:

@@ -70,6 +70,7 @@ class Page:
         budget = exports[0][1].budget
         return Template(files(__package__).joinpath("report.html").read_text(encoding="utf-8")).substitute(
             count=len(exports),
+            verdict="the same detections" if all(report.ok for _, report in exports) else "NOT the same detections",
             classes=self.num_classes,
             cards="\n".join(_card(column, report) for column, report in exports),
             min_score=self.min_score,
@@ -91,7 +92,7 @@ class Page:
     def _picture(self, column: Column, index: int) -> str:
         picture, image = column.pictures[index], self.images[index]
         source = f"data:image/jpeg;base64,{base64.b64encode(picture.jpeg).decode()}"
-        caption = f"{image}: {picture.found} detections" + _difference(column.report, image)
+        caption = f"{picture.found} detections" + _difference(column.report, image)
         alt = f"{image} as {column.title} sees it"
         return (
             f'<td><figure><img src="{source}" alt="{escape(alt)}">'
@@ -101,7 +102,9 @@ class Page:
 
 def _difference(report: Report | None, image: str) -> str:
     row = next((row for row in report.rows if row.image == image), None) if report else None
-    return f", boxes within {row.boxes_px:.1g} px of the network's" if row and row.boxes_px else ""
+    if row is None or row.boxes_px is None:
+        return ""
+    return f", boxes within {row.boxes_px:.1g} px" if row.boxes_px else ", identical boxes"
 
 
 def _card(column: Column, report: Report) -> str:
@@ -161,7 +164,7 @@ def _cells(tag: str, values: Iterable[object] | Sequence[object]) -> str:
 
 
 def _number(value: float | None, form: str, unit: str = "") -> str:
-    return "-" if value is None else format(value, form) + unit
+    return "-" if value is None else ("0" if value == 0 else format(value, form)) + unit
 
 
 def _pill(ok: bool) -> str:

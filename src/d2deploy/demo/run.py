@@ -78,7 +78,7 @@ class _Export:
 
 
 def _export(model: "Model", format: str, folder: Path, say: Callable[[str], None]) -> _Export:
-    say(f"Exporting to {FORMATS[format]}")
+    say(f"Exporting to {FORMATS[format]}" + (", the longest step" if format == "onnx" else ""))
     start = time.perf_counter()
     # Verified below, where the report is at hand.
     artifact = export(model, format, folder, verify=False)

@@ -114,8 +114,11 @@ class ResNet(nn.Module):
 
 
 def _norm(config: schema.ResNet, *, stage: int) -> str:
-    """Stages that training froze have FrozenBN for their norm (detectron2 ResNet.freeze); the stem is stage 1."""
-    is_frozen = stage <= config.freeze_at and config.norm in ("BN", "SyncBN", "nnSyncBN", "naiveSyncBN")
+    """Stages that training froze have FrozenBN for BN (detectron2 ResNet.freeze); the stem is stage 1.
+
+    Not for SyncBN: detectron2's own mask_rcnn_R_50_FPN_3x_syncbn keeps its num_batches_tracked in frozen stages.
+    """
+    is_frozen = stage <= config.freeze_at and config.norm == "BN"
     return "FrozenBN" if is_frozen else config.norm
 
 

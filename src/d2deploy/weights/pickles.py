@@ -113,10 +113,12 @@ def _reconstruct(kind: object, shape: object, code: object) -> PickledArray:
     return PickledArray()
 
 
-def _frombuffer(data: object, dtype: object, shape: tuple[int, ...], order: str, axes: Any = None) -> PickledArray:
+def _frombuffer(data: object, dtype: object, shape: tuple[int, ...], *layout: Any) -> PickledArray:
+    """`layout`: "C" or "F", or "K" and the order of the axes in memory."""
+    order, *axes = layout
     result = PickledArray()
     array = _array(data, dtype, shape, order)
-    result.value = array if axes is None else array.transpose(axes)
+    result.value = array.transpose(axes[0]) if axes and axes[0] is not None else array
     return result
 
 

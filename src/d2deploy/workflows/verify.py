@@ -289,7 +289,7 @@ def _worst(pick: Callable[[list[float]], float], values: Iterator[float | None])
 
 def _line(row: Row) -> tuple[str, ...]:
     def number(value: float | None, form: str) -> str:
-        return "-" if value is None else format(value, form)
+        return "-" if value is None else "0" if value == 0 else format(value, form)
 
     size = f"{row.size[1]}x{row.size[0]}" if any(row.size) else ""
     unmatched = str(row.unmatched) + (f" (+{row.excused} at a cut-off)" if row.excused else "")

@@ -1,0 +1,141 @@
+"""What every format must give: the network's own outputs at sizes never seen at export, and detectron2's results."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from d2deploy.artifact import Artifact
+from d2deploy.image import read_image, resize_shortest_edge, to_batch
+from d2deploy.models.build import Model
+from d2deploy.results import Instances
+from d2deploy.runner import open_runner
+from d2deploy.workflows.evaluate import evaluate
+from d2deploy.workflows.matching import match
+
+SHAPES = Path(__file__).parents[1] / "golden" / "shapes"
+EXPECTED = Path(__file__).parents[1] / "golden" / "models" / "mask_rcnn"
+PICTURES = sorted((SHAPES / "val").glob("*.jpg"))
+
+# name -> (number of images, shorter edge, longer edge at most); the capture's sample is 2 images of 128 x 192.
+SIZES = {
+    "one": (1, 192, 320),
+    "three": (3, 192, 320),
+    "small": (1, 70, 100),
+    "larger than any seen": (1, 700, 1200),
+    "three large": (3, 333, 500),
+}
+
+
+def raw(runner, images: np.ndarray, sizes: np.ndarray) -> dict[str, np.ndarray]:
+    return dict(zip((spec.name for spec in runner.outputs), runner(images, sizes), strict=True))
+
+
+def same(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray], images: int) -> int:
+    """Checks that two raw outputs hold the same detections, image by image; how many."""
+    assert ours.keys() == theirs.keys()
+    assert all(ours[name].dtype == theirs[name].dtype for name in ours)
+    for image in range(images):
+        (a, rows_a), (b, rows_b) = (of_image(outputs, image) for outputs in (ours, theirs))
+        pairs = match(a, b).pairs
+        assert len(pairs) == len(a) == len(b)
+        left, right = rows_a[pairs[:, 0]], rows_b[pairs[:, 1]]
+        for name, tolerance in (("boxes", 0.05), ("scores", 2e-4), ("mask_probs", 1e-3)):
+            assert np.abs(ours[name][left] - theirs[name][right]).max(initial=0) <= tolerance
+    return len(ours["boxes"])
+
+
+def of_image(outputs: dict[str, np.ndarray], image: int) -> tuple[Instances, np.ndarray]:
+    rows = np.flatnonzero(outputs["image_index"] == image)
+    scores = outputs["scores"][rows]
+    assert (np.diff(scores) <= 0).all(), "scores fall within an image"
+    found = Instances(
+        image_size=(1, 1),
+        pred_boxes=outputs["boxes"][rows],
+        scores=scores,
+        pred_classes=outputs["classes"][rows],
+    )
+    return found, rows
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_sizes_never_seen(name: str, artifact: Artifact, model: Model) -> None:
+    count, shorter, longer = SIZES[name]
+    for first in (0, 40):  # portrait and landscape lie mixed
+        files = PICTURES[first : first + count]
+        pictures = [resize_shortest_edge(read_image(file), min_size=shorter, max_size=longer) for file in files]
+        images, sizes = to_batch(pictures, channel_order="BGR", size_divisor=1)
+        exported, eager = open_runner(artifact), open_runner(model)
+        assert same(raw(exported, images, sizes), raw(eager, images, sizes), count) > 0
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 3, 64, 1), (1, 3, 1, 64), (1, 3, 1, 1), (3, 3, 100, 37)], ids=lambda shape: "x".join(map(str, shape))
+)
+def test_no_detection(shape: tuple[int, ...], artifact: Artifact, model: Model) -> None:
+    images = np.full(shape, 110, np.float32)
+    sizes = np.full((shape[0], 2), shape[2:], np.int64)
+    outputs = raw(open_runner(artifact), images, sizes)
+    assert same(outputs, raw(open_runner(model), images, sizes), shape[0]) == 0
+    assert outputs["mask_probs"].shape == (0, 28, 28)
+
+
+def test_padding_is_ignored(artifact: Artifact) -> None:
+    """Whatever lies beyond an image's size is not looked at, and a larger canvas changes little."""
+    picture = resize_shortest_edge(read_image(PICTURES[0]), min_size=192, max_size=320)
+    images, sizes = to_batch([picture], channel_order="BGR", size_divisor=32)
+    dirty = images.copy()
+    dirty[:, :, sizes[0, 0] :] = 255
+    dirty[:, :, :, sizes[0, 1] :] = 255
+    runner = open_runner(artifact)
+    assert same(raw(runner, images, sizes), raw(runner, dirty, sizes), 1) > 0
+
+
+def results_of_detectron2() -> dict[int, list[dict]]:
+    by_image: dict[int, list[dict]] = {}
+    for record in json.loads((EXPECTED / "coco_instances_results.json").read_text()):
+        by_image.setdefault(record["image_id"], []).append(record)
+    return by_image
+
+
+def as_instances(records: list[dict]) -> Instances:
+    boxes = np.array([record["bbox"] for record in records], np.float32).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
+    return Instances(
+        image_size=(1, 1),
+        pred_boxes=boxes,
+        scores=np.array([record["score"] for record in records], np.float32),
+        pred_classes=np.array([record["category_id"] for record in records], np.int64),
+    )
+
+
+def check_against_detectron2(source: Artifact | Model) -> None:
+    """The 100 validation images: detectron2's detections, and its AP to 0.05."""
+    evaluation = evaluate(source, coco_json=SHAPES / "annotations/instances_val.json", image_root=SHAPES / "val")
+    metrics = json.loads((EXPECTED / "metrics.json").read_text())["results"]
+    for task in ("bbox", "segm"):
+        for name, value in metrics[task].items():
+            ours = evaluation.metrics[task][name]
+            assert (np.isnan(value) and np.isnan(ours)) or abs(ours - value) <= 0.05, (task, name, ours, value)
+    theirs = results_of_detectron2()
+    ours_by_image: dict[int, list[dict]] = {}
+    for record in evaluation.results:
+        ours_by_image.setdefault(record["image_id"], []).append(record)
+    assert len(theirs) == 100
+    for image, records in theirs.items():
+        a, b = as_instances(ours_by_image[image]), as_instances(records)
+        matching = match(a, b)
+        left, right = matching.pairs.T
+        assert np.abs(a.pred_boxes[left] - b.pred_boxes[right]).max() <= 0.05
+        assert np.abs(a.scores[left] - b.scores[right]).max() <= 2e-4
+        alone = [*a.scores[matching.only_a], *b.scores[matching.only_b]]
+        assert all(score <= 0.05 + 2e-4 for score in alone), (image, alone)
+
+
+def test_detectron2_s_results(artifact: Artifact) -> None:
+    check_against_detectron2(artifact)
+
+
+def test_detectron2_s_results_eager(model: Model) -> None:
+    check_against_detectron2(model)

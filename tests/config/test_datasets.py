@@ -1,0 +1,149 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from d2deploy.config.datasets import DATASETS, class_names, coco_files, names_from
+from d2deploy.errors import DatasetError
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+# name -> number of classes, first, last
+CLASSES = {
+    "coco_2017_val": (80, "person", "toothbrush"),
+    "coco_2014_minival": (80, "person", "toothbrush"),
+    "coco_2017_val_panoptic_separated": (80, "person", "toothbrush"),
+    "coco_2017_val_panoptic": (80, "person", "toothbrush"),
+    "keypoints_coco_2017_val": (1, "person", "person"),
+    "cityscapes_fine_instance_seg_val": (8, "person", "bicycle"),
+    "voc_2007_test": (20, "aeroplane", "tvmonitor"),
+    "lvis_v1_val": (1203, "aerosol_can", "zucchini"),
+    "lvis_v0.5_val": (1230, "acorn", "zucchini"),
+    "lvis_v0.5_val_cocofied": (80, "person", "toothbrush"),
+}
+# Positions that detectron2's files show (lvis_v1_categories.py, lvis_v0_5_categories.py: id - 1, first synonym).
+PLACES = [
+    ("coco_2017_val", 79, "toothbrush"),
+    ("coco_2017_val", 39, "bottle"),
+    ("lvis_v1_val", 161, "horned_cow"),
+    ("lvis_v1_val", 386, "doughnut"),
+    ("lvis_v1_val", 557, "highchair"),
+    ("lvis_v0.5_train", 161, "bull"),
+    ("lvis_v0.5_train", 207, "bottle_cap"),
+    ("voc_2012_trainval", 14, "person"),
+]
+FILES = {
+    "coco_2017_val": ("coco/annotations/instances_val2017.json", "coco/val2017"),
+    "coco_2017_val_100": ("coco/annotations/instances_val2017_100.json", "coco/val2017"),
+    "coco_2017_test-dev": ("coco/annotations/image_info_test-dev2017.json", "coco/test2017"),
+    "coco_2014_valminusminival": ("coco/annotations/instances_valminusminival2014.json", "coco/val2014"),
+    "keypoints_coco_2017_train": ("coco/annotations/person_keypoints_train2017.json", "coco/train2017"),
+    "coco_2017_val_100_panoptic_separated": ("coco/annotations/instances_val2017_100.json", "coco/val2017"),
+    "lvis_v1_val": ("lvis/lvis_v1_val.json", "coco"),
+    "lvis_v0.5_test": ("lvis/lvis_v0.5_image_info_test.json", "coco"),
+}
+
+
+@pytest.mark.parametrize(("name", "expected"), CLASSES.items())
+def test_class_names(name, expected):
+    names = class_names(name)
+    assert (len(names), names[0], names[-1]) == expected
+    assert len(set(names)) == len(names)
+    assert all(n and n == n.strip() for n in names)
+
+
+@pytest.mark.parametrize(("name", "index", "expected"), PLACES)
+def test_names_stand_at_their_contiguous_ids(name, index, expected):
+    assert class_names(name)[index] == expected
+
+
+@pytest.mark.parametrize("name", ["", "shapes_val", "coco_2017_val_panoptic_stuffonly", "ade20k_sem_seg_val"])
+def test_nobody_knows_the_others(name):
+    assert class_names(name) == ()
+
+
+def test_every_dataset_has_classes():
+    assert len(DATASETS) > 40
+    assert all(class_names(name) for name in DATASETS)
+
+
+@pytest.mark.parametrize(("name", "expected"), FILES.items())
+def test_coco_files(name, expected):
+    assert coco_files(name, Path("/data")) == (Path("/data") / expected[0], Path("/data") / expected[1])
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("coco_2017_vall", "The nearest: coco_2017_val"),
+        ("zzz", r"no built-in dataset 'zzz'\. Give annotations with --coco-json"),
+        ("", "no built-in dataset ''"),
+        ("voc_2007_test", "has no COCO annotations"),
+        ("cityscapes_fine_instance_seg_val", "has no COCO annotations"),
+    ],
+)
+def test_datasets_without_files(name, message):
+    with pytest.raises(DatasetError, match=message):
+        coco_files(name, Path())
+
+
+def test_names_from_a_coco_json():
+    file = GOLDEN / "shapes/annotations/instances_val.json"
+    categories = json.loads(file.read_text())["categories"]
+    assert names_from(str(file)) == tuple(c["name"] for c in sorted(categories, key=lambda c: c["id"]))
+    assert len(names_from(str(file))) == 8
+
+
+# file name, its content, what is given -> names
+GIVEN = [
+    (None, "", "cat,dog", ("cat", "dog")),
+    (None, "", " cat , traffic light ", ("cat", "traffic light")),
+    (None, "", "cat", ("cat",)),
+    (None, "", "bread/bun,cat.txt", ("bread/bun", "cat.txt")),
+    ("names.txt", "cat\n\ntraffic light \r\n dog", "names.txt", ("cat", "traffic light", "dog")),
+    ("names", "\ufeffcat,big\ndog", "names", ("cat,big", "dog")),
+    ("c.json", '{"categories": [{"id": 7, "name": "b"}, {"id": 2, "name": "a"}]}', "c.json", ("a", "b")),
+    ("C.JSON", '{"categories": [{"id": 7, "name": "b"}]}', "./C.JSON", ("b",)),
+]
+BAD = [
+    (None, b"", ""),
+    (None, b"", " "),
+    (None, b"", ","),
+    (None, b"", "cat,,dog"),
+    (None, b"", "cat,"),
+    (None, b"", "missing.txt"),
+    (None, b"", "missing.json"),
+    (None, b"", "no/such/file"),
+    ("e.txt", b"", "e.txt"),
+    ("e.txt", b"\n \n", "e.txt"),
+    ("b.txt", b"\xff\xfe\x00", "b.txt"),
+    ("a.json", b"", "a.json"),
+    ("a.json", b"[1]", "a.json"),
+    ("a.json", b"{}", "a.json"),
+    ("a.json", b'{"categories": []}', "a.json"),
+    ("a.json", b'{"categories": 5}', "a.json"),
+    ("a.json", b'{"categories": [{"id": 1}]}', "a.json"),
+    ("a.json", b'{"categories": [{"id": 1, "name": 5}]}', "a.json"),
+    ("a.json", b'{"categories": [{"id": 1, "name": " "}]}', "a.json"),
+    ("a.json", b'{"categories": [{"id": [], "name": "x"}]}', "a.json"),
+    ("a.json", b'{"categories": [{"id": 1, "name": "x"}, {"id": "2", "name": "y"}]}', "a.json"),
+    ("a.json", b'{"categories": [{"id": 1, "name": "x"}, {"id": 1, "name": "y"}]}', "a.json"),
+    ("a.json", b"[" * 100_000, "a.json"),
+]
+
+
+@pytest.mark.parametrize(("file", "content", "given_text", "names"), GIVEN)
+def test_names_from(file, content, given_text, names, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if file:
+        Path(file).write_text(content, encoding="utf-8", newline="")
+    assert names_from(given_text) == names
+
+
+@pytest.mark.parametrize(("file", "content", "given_text"), BAD)
+def test_bad_names(file, content, given_text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if file:
+        Path(file).write_bytes(content)
+    with pytest.raises(DatasetError):
+        names_from(given_text)

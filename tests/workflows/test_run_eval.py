@@ -1,0 +1,53 @@
+"""run_eval: what counts as a loss."""
+
+import math
+
+import pytest
+
+from d2deploy.errors import Mismatch
+from d2deploy.metrics.coco import Metrics
+from d2deploy.workflows.run_eval import Comparison
+
+NAN = math.nan
+
+
+def comparison(source: dict[str, float], export: dict[str, float]) -> Comparison:
+    scores = [Metrics({kind: {"AP": ap, "AP50": ap} for kind, ap in side.items()}) for side in (source, export)]
+    return Comparison(source=scores[0], export=scores[1], names=("eager", "onnx"))
+
+
+FINE = {
+    "same": ({"bbox": 40.0, "segm": 30.0}, {"bbox": 40.0, "segm": 30.0}),
+    "gain": ({"bbox": 40.0}, {"bbox": 45.0}),
+    "just within": ({"bbox": 40.0}, {"bbox": 39.91}),
+    "nothing to measure": ({"bbox": 40.0, "segm": NAN}, {"bbox": 40.0, "segm": NAN}),
+}
+WORSE = {
+    "boxes": ({"bbox": 40.0, "segm": 30.0}, {"bbox": 39.8, "segm": 30.0}, "loses 0.200 points"),
+    "masks": ({"bbox": 40.0, "segm": 30.0}, {"bbox": 41.0, "segm": 29.0}, "loses 1.000 points"),
+    "no masks": ({"bbox": 40.0, "segm": 30.0}, {"bbox": 40.0}, "lacks an AP"),
+    "no objects": ({"bbox": 40.0}, {"bbox": NAN}, "lacks an AP"),
+}
+
+
+@pytest.mark.parametrize("case", FINE.values(), ids=FINE.keys())
+def test_fine(case):
+    comparison(*case).raise_if_worse()
+
+
+@pytest.mark.parametrize("case", WORSE.values(), ids=WORSE.keys())
+def test_worse(case):
+    *sides, words = case
+    with pytest.raises(Mismatch, match=words):
+        comparison(*sides).raise_if_worse()
+
+
+def test_the_bound_is_the_caller_s():
+    comparison({"bbox": 40.0}, {"bbox": 38.0}).raise_if_worse(2.0)
+
+
+def test_the_text_has_both_and_the_difference():
+    text = str(comparison({"bbox": 40.0}, {"bbox": 39.5}))
+    last = [line.split() for line in text.splitlines() if "AP50" in line][-1]
+    assert last == ["bbox", "AP50", "40.000", "39.500", "-0.500"]
+    assert text.count("Evaluation results for bbox") == 2
