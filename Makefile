@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-# Two workers with one thread each: torch's own threads would fight over the cores.
+# Test processes; each has one thread (tests/conftest.py).
 JOBS ?= 2
 
 .PHONY: install demo test lint type fmt docs bench clean
@@ -21,7 +21,7 @@ demo: install
 	$(BIN)/python -m d2deploy demo
 
 test: lint type
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quiet --numprocesses $(JOBS) --dist loadfile
+	$(BIN)/python -m pytest --quiet --numprocesses $(JOBS) --dist loadfile
 
 lint: install
 	$(BIN)/ruff format --check --quiet .
@@ -39,7 +39,7 @@ docs: install
 	$(BIN)/python docs/generate.py
 
 bench: install
-	$(BIN)/python benchmarks/bench.py
+	$(BIN)/python -m benchmarks.bench
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

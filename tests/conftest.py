@@ -1,6 +1,11 @@
 """What every test may use."""
 
 import os
+
+# One thread a process, set before torch is loaded: where processes share cores, idle OpenMP threads spin on them and a
+# forward pass takes forty times as long.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from pathlib import Path
 
 import pytest

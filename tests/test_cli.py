@@ -16,7 +16,6 @@ from PIL import Image
 
 import d2deploy
 from d2deploy.cli import cli, main
-from d2deploy.image import read_image
 from d2deploy.workflows import verify as verify_module
 
 PACKAGE = Path(d2deploy.__file__).parent
@@ -111,18 +110,24 @@ def test_verify_against_another_network_fails(run, exported, tmp_path):
     assert "FAILED against eager" in run("inspect", other).out
 
 
-@pytest.mark.parametrize("source", ["eager", "torchscript", "onnx"])
-def test_predict(run, exported, tmp_path, golden, source):
-    model = NETWORK if source == "eager" else (exported / source,)
+@pytest.fixture(params=["eager", "torchscript", "onnx"])
+def model(request, exported):
+    """A model's arguments and its class names."""
+    if request.param == "eager":
+        return NETWORK, [str(number) for number in range(8)]
+    return (exported / request.param,), CLASSES.read_text().split()
+
+
+def test_predict(run, model, tmp_path, golden):
+    arguments, names = model
     result, coco, picture = tmp_path / "result.json", tmp_path / "coco.json", tmp_path / "drawn.png"
     flags = ("--json", result, "--coco-json", coco, "--output", picture)
-    done = run("predict", *model, IMAGE, *flags)
+    done = run("predict", *arguments, IMAGE, *flags)
     assert done.code == 0, done.err
     (entry,) = json.loads(result.read_text())["images"]
     assert (entry["file"], entry["height"], entry["width"]) == (str(IMAGE), 169, 251)
     assert f"{IMAGE}: {len(entry['instances'])} detections" in done.out
     best = entry["instances"][0]
-    names = CLASSES.read_text().split() if source != "eager" else [str(i) for i in range(8)]
     assert best["class_name"] == names[best["class_id"]]
     assert best["mask"]["size"] == [169, 251]
     # Detectron2's own results of this image, best first.
@@ -388,9 +393,3 @@ def test_a_bug_keeps_its_traceback(monkeypatch):
     monkeypatch.setattr("d2deploy.cli.read_artifact", broken)
     with pytest.raises(ZeroDivisionError):
         main(["inspect", "somewhere"])
-
-
-def test_all_demo_images_are_portrait_and_landscape():
-    shapes = {read_image(path).shape[:2] for path in (DEMO / "images").glob("*.jpg")}
-    assert any(height > width for height, width in shapes)
-    assert any(height < width for height, width in shapes)

@@ -7,6 +7,7 @@ from d2deploy.cli import main
 from d2deploy.demo import run as module
 from d2deploy.demo.run import load_demo_model, run_demo
 from d2deploy.errors import Mismatch, OutputError
+from d2deploy.image import read_image
 from d2deploy.workflows.sample import demo_images
 from d2deploy.workflows.verify import verify
 
@@ -71,3 +72,9 @@ def test_somebody_s_folder_is_left_alone(tmp_path):
     with pytest.raises(OutputError, match="--overwrite"):
         run_demo(tmp_path, say=lambda _: None)
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_the_images_are_portrait_and_landscape():
+    shapes = {read_image(path).shape[:2] for path in demo_images()}
+    assert any(height > width for height, width in shapes)
+    assert any(height < width for height, width in shapes)

@@ -61,5 +61,7 @@ def test_the_error_tree_is_drawn_as_it_is():
             depth = len(branch[1]) // 4
             above[depth:] = [branch[2]]
             drawn[branch[2]] = above[depth - 1] if depth else "Exception"
-    real = {n: c.__mro__[1].__name__ for n, c in vars(errors).items() if inspect.isclass(c) and issubclass(c, Exception)}
+    real = {
+        n: c.__mro__[1].__name__ for n, c in vars(errors).items() if inspect.isclass(c) and issubclass(c, Exception)
+    }
     assert drawn == real
