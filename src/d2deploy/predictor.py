@@ -41,10 +41,11 @@ class Predictor:
         """The detections on one image: a file, or an array uint8 [H,W,3] in BGR. Raises ImageError."""
         return self.batch([image])[0]
 
-    def batch(self, images: Sequence[ImageFile | np.ndarray]) -> list[Instances]:
+    def batch(self, images: Sequence[ImageFile | np.ndarray], *, noise: float = 0.0, seed: int = 0) -> list[Instances]:
         """The detections on each image, run as one batch; in the order given.
 
-        All are padded to the largest, so borders can differ a little from those of single runs. Raises ImageError.
+        All are padded to the largest, so borders can differ a little from those of single runs. `noise`: grey levels
+        (of 255) of uniform noise added to the network's input, to see what a result hangs on. Raises ImageError.
         """
         if not images:
             return []
@@ -52,6 +53,9 @@ class Predictor:
         rule = self.spec.preprocess
         resized = [resize_shortest_edge(o, min_size=rule.min_size, max_size=rule.max_size) for o in originals]
         inputs = to_batch(resized, channel_order=rule.channel_order, size_divisor=rule.size_divisor)
+        if noise:
+            shape = inputs[0].shape
+            inputs[0][...] += np.random.default_rng(seed).uniform(-noise, noise, shape).astype(np.float32)
         outputs = dict(zip((t.name for t in self.spec.outputs), self._run(*inputs), strict=True))
         return [
             to_instances(outputs, input_size=small.shape[:2], image_size=original.shape[:2], image_index=i)

@@ -46,7 +46,7 @@ def bilinear(feature: Tensor, y: float, x: float) -> Tensor:
     return top * (1 - fy) + bottom * fy
 
 
-def one_box(feature: Tensor, box: list[float], scale: float, size: int, ratio: int, aligned: bool) -> Tensor:
+def one_box(feature: Tensor, box: list[float], *, scale: float, size: int, ratio: int, aligned: bool) -> Tensor:
     shift = 0.5 if aligned else 0.0
     x1, y1, x2, y2 = (side * scale - shift for side in box)
     width, height = x2 - x1, y2 - y1
@@ -75,7 +75,7 @@ def test_equals_definition(ratio: int, aligned: bool) -> None:
     for row, box in enumerate(boxes.tolist()):
         level = int(levels[row])
         feature = maps[level][images[row]].double()
-        expected = one_box(feature, box, SCALES[level], 7, ratio, aligned)
+        expected = one_box(feature, box, scale=SCALES[level], size=7, ratio=ratio, aligned=aligned)
         torch.testing.assert_close(ours[row].double(), expected, atol=2e-5, rtol=0)
 
 

@@ -85,7 +85,7 @@ def test_pasting_equals_postprocess() -> None:
     }
     instances = to_instances(outputs, input_size=(48, 64), image_size=(48, 64))
     assert len(instances) == 6 and instances.pred_masks is not None
-    ours = paste_masks(probs, torch.tensor(boxes), 48, 64, 0.5).numpy()
+    ours = paste_masks(probs, torch.tensor(boxes), height=48, width=64, threshold=0.5).numpy()
     assert np.count_nonzero(ours ^ instances.pred_masks) <= 1  # float32 sums in another order
 
 

@@ -21,11 +21,6 @@ def pairwise_iou(a: Tensor, b: Tensor) -> Tensor:
     return intersection / (area_a[:, None] + area_b[None, :] - intersection)
 
 
-def suppresses(a: Tensor, b: Tensor, group_a: Tensor, group_b: Tensor, iou_threshold: float) -> Tensor:
-    """Whether box i of `a`, if kept, removes box j of `b` -> bool [A,B]."""
-    return (pairwise_iou(a, b) > iou_threshold) & (group_a[:, None] == group_b[None, :])
-
-
 def greedy_keep(boxes: Tensor, groups: Tensor, iou_threshold: float, max_out: int) -> Tensor:
     """Indices that greedy NMS keeps of boxes[M,4] sorted by falling score, groups[M]; the first `max_out`, ascending.
 
@@ -37,9 +32,10 @@ def greedy_keep(boxes: Tensor, groups: Tensor, iou_threshold: float, max_out: in
         if kept.shape[0] >= max_out:
             break
         block = torch.arange(start, min(start + 256, boxes.shape[0]), device=boxes.device)
-        removed = suppresses(boxes[kept], boxes[block], groups[kept], groups[block], iou_threshold).any(dim=0)
-        block = block[~removed]
-        better = suppresses(boxes[block], boxes[block], groups[block], groups[block], iou_threshold).triu(1)
+        covers = pairwise_iou(boxes[kept], boxes[block]) > iou_threshold
+        block = block[~(covers & (groups[kept][:, None] == groups[block])).any(dim=0)]
+        covers = pairwise_iou(boxes[block], boxes[block]) > iou_threshold
+        better = (covers & (groups[block][:, None] == groups[block])).triu(1)
         alive = torch.ones_like(block, dtype=torch.bool)
         settled = False
         while not settled:

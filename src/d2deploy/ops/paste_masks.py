@@ -16,7 +16,7 @@ def axis_weights(start: Tensor, end: Tensor, pixels: int, cells: int) -> Tensor:
     return (1 - (position[:, :, None] - cell).abs()).clamp(min=0)
 
 
-def paste_masks(probs: Tensor, boxes: Tensor, height: int, width: int, threshold: float) -> Tensor:
+def paste_masks(probs: Tensor, boxes: Tensor, *, height: int, width: int, threshold: float) -> Tensor:
     """probs[D,M,M], boxes[D,4] pixels of a height x width image -> bool [D,height,width]: probability >= threshold.
 
     Bilinear weights factor into rows times columns, so pasting is two matrix products a mask. A box without area
@@ -38,4 +38,4 @@ class PasteMasks(nn.Module):
 
     def forward(self, probs: Tensor, boxes: Tensor, height: int, width: int) -> Tensor:
         """See `paste_masks`."""
-        return paste_masks(probs, boxes, height, width, self.threshold)
+        return paste_masks(probs, boxes, height=height, width=width, threshold=self.threshold)

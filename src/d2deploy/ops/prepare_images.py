@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 
 def prepare_images(
-    images: Tensor, image_sizes: Tensor, mean: list[float], std: list[float], size_divisor: int
+    images: Tensor, image_sizes: Tensor, *, mean: list[float], std: list[float], size_divisor: int
 ) -> Tensor:
     """Normalised images, zero outside each image and up to the next multiple of `size_divisor`.
 
@@ -37,4 +37,4 @@ class PrepareImages(nn.Module):
 
     def forward(self, images: Tensor, image_sizes: Tensor) -> Tensor:
         """See `prepare_images`."""
-        return prepare_images(images, image_sizes, self.mean, self.std, self.size_divisor)
+        return prepare_images(images, image_sizes, mean=self.mean, std=self.std, size_divisor=self.size_divisor)

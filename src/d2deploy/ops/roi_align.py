@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 def axis_cells(
-    start: Tensor, length: Tensor, limit: Tensor, bins: int, sampling_ratio: int
+    start: Tensor, length: Tensor, limit: Tensor, *, bins: int, sampling_ratio: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Cells and weights of each bin along one axis.
 
@@ -99,8 +99,12 @@ def roi_align(
     roi_width, roi_height = x2 - x1, y2 - y1
     if not aligned:
         roi_width, roi_height = roi_width.clamp(min=1), roi_height.clamp(min=1)
-    row_first, row_count, rows, row_weights = axis_cells(y1, roi_height, heights[levels], size, sampling_ratio)
-    col_first, col_count, cols, col_weights = axis_cells(x1, roi_width, widths[levels], size, sampling_ratio)
+    row_first, row_count, rows, row_weights = axis_cells(
+        y1, roi_height, heights[levels], bins=size, sampling_ratio=sampling_ratio
+    )
+    col_first, col_count, cols, col_weights = axis_cells(
+        x1, roi_width, widths[levels], bins=size, sampling_ratio=sampling_ratio
+    )
 
     # Bag b = (roi, bin row, bin column) holds the product of its rows and columns.
     per_bag = (row_count.reshape(-1, size, 1) * col_count.reshape(-1, 1, size)).reshape(-1)
