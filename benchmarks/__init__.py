@@ -1,0 +1,1 @@
+"""Questions about speed and memory; the answers lie in results/."""

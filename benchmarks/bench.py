@@ -39,7 +39,6 @@ def stages(model: Any) -> dict[str, Callable[[], object]]:
     import torch
 
     from benchmarks.network import HEIGHT, WIDTH, inputs
-    from d2deploy.models.mask_head import select_masks
     from d2deploy.postprocess import paste_masks
 
     core, (images, sizes) = model.core, map(torch.from_numpy, inputs())
@@ -52,12 +51,12 @@ def stages(model: Any) -> dict[str, Callable[[], object]]:
     pooled = heads.box_pooler(levels, proposals[0], zeros)
     boxes, scores = heads.box_branch(levels, proposals, logits, sizes)
     hundred = proposals[0, :100]
-    probs = select_masks(heads.mask_head(heads.mask_pooler(levels, hundred, zeros[:100])), zeros[:100]).numpy()
+    probs = heads.mask_head(heads.mask_pooler(levels, hundred, zeros[:100]), zeros[:100]).numpy()
     corners = np.random.default_rng(0).uniform(0, 1, (100, 2)) * (WIDTH - 200, HEIGHT - 200)
     pasted = np.concatenate([corners, corners + np.random.default_rng(1).uniform(20, 200, (100, 2))], axis=1)
 
     def masks() -> object:
-        return select_masks(heads.mask_head(heads.mask_pooler(levels, hundred, zeros[:100])), zeros[:100])
+        return heads.mask_head(heads.mask_pooler(levels, hundred, zeros[:100]), zeros[:100])
 
     return {
         "backbone": lambda: core.backbone(prepared),

@@ -1,4 +1,4 @@
-"""What is measured: a full-size R50-FPN Mask R-CNN with the golden's weights, and one large image. No torch at import."""
+"""What is measured: a full-size R50-FPN Mask R-CNN with the golden's weights, on one large image."""
 
 import importlib.util
 import json

@@ -102,7 +102,7 @@ def _spec(fields: dict[str, Any]) -> ModelSpec:
     def tensors(key: str) -> tuple[TensorSpec, ...]:
         return tuple(TensorSpec(**{**t, "shape": tuple(t["shape"])}) for t in fields[key])
 
-    preprocess = {k: tuple(v) if isinstance(v, list) else v for k, v in fields["preprocess"].items()}
+    preprocess: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields["preprocess"].items()}
     return ModelSpec(
         **{
             **fields,

@@ -14,7 +14,7 @@ from tabulate import tabulate
 
 from d2deploy import __version__
 from d2deploy.artifact import Artifact, check_free, read_artifact, write_text
-from d2deploy.errors import D2DeployError
+from d2deploy.errors import D2DeployError, Mismatch
 
 if TYPE_CHECKING:
     from d2deploy.models.build import Model
@@ -118,18 +118,22 @@ def _export(model: "Model", format: str, images: list[Path], options: dict[str, 
     from d2deploy.workflows.verify import Report
 
     click.echo(f"exporting {format}", err=True)
-    with _progress(f"verifying {format}") as progress:
-        artifact = run(
-            model,
-            format,
-            options["output"] / format,
-            method=options["method"],
-            overwrite=options["overwrite"],
-            verify=not options["no_verify"],
-            sample_image=options["sample_image"],
-            images=images,
-            progress=progress,
-        )
+    try:
+        with _progress(f"verifying {format}") as progress:
+            artifact = run(
+                model,
+                format,
+                options["output"] / format,
+                method=options["method"],
+                overwrite=options["overwrite"],
+                verify=not options["no_verify"],
+                sample_image=options["sample_image"],
+                images=images,
+                progress=progress,
+            )
+    except Mismatch as mismatch:
+        click.echo(mismatch.report)
+        raise
     if report := artifact.manifest.verification:
         click.echo(f"{Report.from_dict(report)}\n")
     click.echo(artifact)

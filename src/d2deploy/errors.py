@@ -7,6 +7,7 @@ D2DeployError                bad input or surroundings; the command line prints 
  +- ImageError               an image that cannot be read
  +- DatasetError             annotations or a dataset name that cannot be used
  +- ArtifactError            an artifact folder that cannot be used: unreadable, newer schema, changed file
+ +- DeviceError              a device that this machine or runtime does not have
  +- OutputError              a result that cannot be written: folder in use, disk full
  +- ExportError              a model that cannot be exported
  |   +- UnsupportedOps       ... because the format lacks an operation
@@ -51,6 +52,10 @@ class ArtifactError(D2DeployError):
     """An artifact folder that cannot be used."""
 
 
+class DeviceError(D2DeployError):
+    """A device that this machine or runtime does not have."""
+
+
 class OutputError(D2DeployError):
     """A result that cannot be written."""
 
@@ -68,6 +73,7 @@ class MissingExtra(D2DeployError):
 
 
 class Mismatch(D2DeployError):
-    """An export that differs from its model by more than the budget."""
+    """An export that differs from its model by more than the budget. `report` is verify's Report, where it was it."""
 
     exit_code = 1
+    report: Any = None

@@ -9,6 +9,7 @@ import numpy as np
 
 from d2deploy.artifact import ModelSpec, TensorSpec, read_artifact
 from d2deploy.errors import ArtifactError
+from d2deploy.optional import optional
 
 EAGER = "eager"
 """The format of a network that was never exported; it stands in no table of formats."""
@@ -67,4 +68,5 @@ def _backend(format: str) -> ModuleType:
             f"The artifact has format {format!r}, which this d2deploy cannot run. It can run: {', '.join(table)}. "
             f"Upgrade: pip install -U d2deploy"
         )
-    return import_module(f"d2deploy.backends.{EAGER if format == EAGER else table[format].module}")
+    name, extra = (EAGER, "torch") if format == EAGER else (table[format].module, table[format].runtime_extra)
+    return optional(f"d2deploy.backends.{name}", extra=extra)

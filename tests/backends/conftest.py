@@ -1,5 +1,7 @@
 """The demo's network and its export in every format and method, each made once."""
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -20,9 +22,19 @@ def model() -> Model:
     )
 
 
-@pytest.fixture(scope="session", params=KINDS)
-def artifact(request: pytest.FixtureRequest, model: Model, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    """One artifact, not verified by export itself: the tests here do that."""
-    format, method = request.param.split("-")
-    folder = tmp_path_factory.mktemp("exports") / request.param
-    return export(model, format, folder, method=method, verify=False)
+@pytest.fixture(scope="session")
+def exported(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Artifact]:
+    """Function: kind -> its artifact, made at the first call; not verified by export, the tests here do that."""
+
+    @cache
+    def make(kind: str) -> Artifact:
+        format, method = kind.split("-")
+        return export(model, format, tmp_path_factory.mktemp("exports") / kind, method=method, verify=False)
+
+    return make
+
+
+@pytest.fixture(params=KINDS)
+def artifact(request: pytest.FixtureRequest, exported: Callable[[str], Artifact]) -> Artifact:
+    """An artifact of every format and method."""
+    return exported(request.param)

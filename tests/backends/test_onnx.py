@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import onnx
@@ -13,6 +14,7 @@ from d2deploy.models.build import Model
 
 WITHOUT_TORCH = """
 import sys
+from collections.abc import Callable
 sys.modules["torch"] = None
 from d2deploy import Predictor
 with Predictor(sys.argv[1]) as predictor:
@@ -22,11 +24,12 @@ assert not any(name.partition(".")[0] in ("onnx", "onnxscript") for name in sys.
 """
 
 
+pytestmark = pytest.mark.xdist_group("exports")
+
+
 @pytest.fixture
-def onnx_artifact(artifact: Artifact) -> Artifact:
-    if artifact.format != "onnx":
-        pytest.skip("of ONNX only")
-    return artifact
+def onnx_artifact(exported: Callable[[str], Artifact]) -> Artifact:
+    return exported("onnx-tracing")
 
 
 @pytest.fixture

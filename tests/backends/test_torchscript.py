@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -18,11 +19,12 @@ assert not any(name.partition(".")[0] in ("d2deploy", "torchvision") for name in
 """
 
 
-@pytest.fixture
-def torchscript(artifact: Artifact) -> Artifact:
-    if artifact.format != "torchscript":
-        pytest.skip("of TorchScript only")
-    return artifact
+pytestmark = pytest.mark.xdist_group("exports")
+
+
+@pytest.fixture(params=["torchscript-tracing", "torchscript-scripting"])
+def torchscript(request: pytest.FixtureRequest, exported: Callable[[str], Artifact]) -> Artifact:
+    return exported(request.param)
 
 
 def test_runs_with_torch_alone(torchscript: Artifact, tmp_path) -> None:

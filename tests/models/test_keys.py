@@ -14,7 +14,7 @@ from d2deploy.models.build import build_model
 MANIFESTS = json.loads(gzip.decompress((Path(__file__).parents[1] / "golden/manifests.json.gz").read_bytes()))
 
 # What each official config says beyond the R50-FPN Mask R-CNN defaults of BASE; only what shapes depend on.
-BASE = {
+BASE: dict[str, object] = {
     "MODEL.BACKBONE.NAME": "build_resnet_fpn_backbone",
     "MODEL.RESNETS.OUT_FEATURES": ["res2", "res3", "res4", "res5"],
     "MODEL.FPN.IN_FEATURES": ["res2", "res3", "res4", "res5"],
@@ -29,13 +29,13 @@ BASE = {
     "MODEL.ROI_MASK_HEAD.NUM_CONV": 4,
     "MODEL.MASK_ON": True,
 }
-X101 = {
+X101: dict[str, object] = {
     "MODEL.RESNETS.DEPTH": 101,
     "MODEL.RESNETS.NUM_GROUPS": 32,
     "MODEL.RESNETS.WIDTH_PER_GROUP": 8,
     "MODEL.RESNETS.STRIDE_IN_1X1": False,
 }
-GN = {
+GN: dict[str, object] = {
     "MODEL.RESNETS.NORM": "GN",
     "MODEL.RESNETS.STRIDE_IN_1X1": False,
     "MODEL.FPN.NORM": "GN",
@@ -45,7 +45,7 @@ GN = {
     "MODEL.ROI_BOX_HEAD.NORM": "GN",
     "MODEL.ROI_MASK_HEAD.NORM": "GN",
 }
-BOXES_ONLY = {"MODEL.MASK_ON": False}
+BOXES_ONLY: dict[str, object] = {"MODEL.MASK_ON": False}
 CONFIGS: dict[str, dict[str, object]] = {
     "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_1x.yaml": {},
     "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml": {},

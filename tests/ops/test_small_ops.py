@@ -1,6 +1,7 @@
 """Boxes, anchors, image preparation, mask pasting: against the numbers of their definitions."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -94,7 +95,7 @@ def test_pasting_a_full_mask_fills_its_box() -> None:
     assert pasted.sum() == 400 and pasted[0, 5:25, 10:30].all()
 
 
-LEAF_CASES = {
+LEAF_CASES: dict[type[torch.nn.Module], tuple[torch.nn.Module, list[tuple[Any, ...]]]] = {
     AnchorGrid: (
         AnchorGrid(sizes=(32.0,), aspect_ratios=(0.5, 1.0), stride=8, offset=0.0),
         [(torch.zeros(1, 2, 4, 5),), (torch.zeros(3, 2, 1, 9),)],

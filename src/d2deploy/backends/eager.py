@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from d2deploy.artifact import ModelSpec, TensorSpec
+from d2deploy.errors import DeviceError
 
 
 class TorchRunner:
@@ -32,5 +33,17 @@ class TorchRunner:
 
 
 def load(source: Any, device: str = "cpu") -> TorchRunner:
-    """A runner for a models.Model."""
+    """A runner for a models.Model. Raises DeviceError."""
+    check_device(device)
     return TorchRunner(source.core.to(device), source.spec, device)
+
+
+def check_device(device: str) -> None:
+    """Raises DeviceError when torch cannot run on `device`."""
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        why = str(error).partition("\n")[0]
+        raise DeviceError(
+            f"torch cannot run on device {device!r}: {why}. Choose another --device, such as cpu."
+        ) from error

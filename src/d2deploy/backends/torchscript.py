@@ -14,7 +14,7 @@ import torch
 
 from d2deploy.artifact import Artifact, write_artifact
 from d2deploy.backends.capture import Exportable, quiet, sample_inputs, swapped
-from d2deploy.backends.eager import TorchRunner
+from d2deploy.backends.eager import TorchRunner, check_device
 from d2deploy.errors import ArtifactError
 from d2deploy.ops import LEAVES
 
@@ -41,7 +41,8 @@ def export(model: Exportable, folder: Path, *, method: str = "tracing") -> Artif
 
 
 def load(artifact: Artifact, device: str = "cpu") -> TorchRunner:
-    """A runner for the file. Raises ArtifactError when torch cannot read it."""
+    """A runner for the file. Raises ArtifactError when torch cannot read it, DeviceError."""
+    check_device(device)
     try:
         with quiet():
             module = torch.jit.load(str(artifact.file), map_location=device)

@@ -79,6 +79,8 @@ def load_model(
         core = build_model(config)
     report = load_weights(core, read_checkpoint(path))
     report.raise_if_bad()
+    # Convolutions on a CPU take a sixth less time than in torch's default layout (benchmarks/README.md).
+    core.to(memory_format=torch.channels_last)
     names = tuple(class_names) if class_names is not None else dataset_class_names(config.dataset)
     if names and len(names) != config.roi_heads.num_classes:
         if class_names is not None:
@@ -95,7 +97,7 @@ def load_model(
         source={
             "config": Path(config_file).name,
             "config_sha256": sha256(Path(config_file)),
-            "overrides": " ".join(overrides),
+            "overrides": " ".join(map(str, overrides)),
             "weights": path.name,
             "weights_sha256": sha256(path),
         },

@@ -1,5 +1,7 @@
 """Normalisation layers by their config names."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -8,6 +10,11 @@ from d2deploy.errors import ConfigError
 
 class FrozenBatchNorm2d(nn.Module):
     """Batch norm with fixed statistics: four buffers, no parameters (detectron2 batch_norm.py, eps 1e-5)."""
+
+    weight: Tensor
+    bias: Tensor
+    running_mean: Tensor
+    running_var: Tensor
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -29,7 +36,7 @@ def _group_norm(channels: int) -> nn.Module:
 
 
 # SyncBN differs from BN only in how training gathers statistics.
-NORMS = {
+NORMS: dict[str, Callable[[int], nn.Module]] = {
     "FrozenBN": FrozenBatchNorm2d,
     "BN": nn.BatchNorm2d,
     "SyncBN": nn.BatchNorm2d,

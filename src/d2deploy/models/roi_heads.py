@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from d2deploy.config import schema
 from d2deploy.models.box_head import FastRCNNConvFCHead, FastRCNNOutputLayers
-from d2deploy.models.mask_head import MaskRCNNConvUpsampleHead, select_masks
+from d2deploy.models.mask_head import MaskRCNNConvUpsampleHead
 from d2deploy.models.pooler import ROIPooler
 from d2deploy.ops.boxes import clip_boxes
 from d2deploy.ops.image_index import ImageIndex
@@ -42,7 +42,7 @@ class StandardROIHeads(nn.Module):
         detections = self.best_detections(boxes, scores)
         if self.mask_pooler is not None and self.mask_head is not None:
             pooled = self.mask_pooler(levels, detections[0], detections[3])
-            detections.append(select_masks(self.mask_head(pooled), detections[2]))
+            detections.append(self.mask_head(pooled, detections[2]))
         return detections
 
     def box_branch(

@@ -91,7 +91,9 @@ class Report:
         if not self.ok:
             more = f"; and {len(self.reasons) - _SHOWN} more" if len(self.reasons) > _SHOWN else ""
             shown = "; ".join(self.reasons[:_SHOWN])
-            raise Mismatch(f"{self.export} is not proved equal to {self.source}: {shown}{more}")
+            mismatch = Mismatch(f"{self.export} is not proved equal to {self.source}: {shown}{more}")
+            mismatch.report = self
+            raise mismatch
 
     def to_dict(self) -> dict[str, Any]:
         """For the manifest and other JSON: numbers that are not finite become null."""

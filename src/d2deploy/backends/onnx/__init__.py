@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from d2deploy.artifact import Artifact, ModelSpec, TensorSpec, write_artifact
-from d2deploy.errors import ArtifactError
+from d2deploy.errors import ArtifactError, DeviceError
 from d2deploy.optional import optional
 
 if TYPE_CHECKING:
@@ -115,11 +115,11 @@ class OnnxRunner:
 
 
 def load(artifact: Artifact, device: str = "cpu") -> OnnxRunner:
-    """A runner for the file. Raises ArtifactError when ONNX Runtime cannot load it or lacks the device."""
+    """A runner for the file. Raises ArtifactError when ONNX Runtime cannot load it, DeviceError."""
     ort = optional("onnxruntime", extra="onnxruntime")
     provider = PROVIDERS.get(device.partition(":")[0])
     if provider not in ort.get_available_providers():
-        raise ArtifactError(
+        raise DeviceError(
             f"This onnxruntime cannot run on {device!r}; it has {', '.join(ort.get_available_providers())}. "
             f"For CUDA: pip install onnxruntime-gpu"
         )
