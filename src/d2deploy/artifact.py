@@ -186,11 +186,18 @@ def read_artifact(path: str | Path) -> Artifact:
             raise ArtifactError(
                 f"{file} has schema {schema}; this d2deploy reads up to {SCHEMA}. Upgrade: pip install -U d2deploy"
             )
-        artifact = Artifact(path, Manifest.from_json(text))
+        manifest = Manifest.from_json(text)
     except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise ArtifactError(f"{file} cannot be read as a manifest ({error!r}). Export again.") from error
+    if manifest.file not in manifest.hashes or any(not _is_inside(name) for name in manifest.hashes):
+        raise ArtifactError(f"{file} names files outside its folder, or a model file without a hash. Export again.")
+    artifact = Artifact(path, manifest)
     artifact.check_hashes()
     return artifact
+
+
+def _is_inside(name: str) -> bool:
+    return not Path(name).is_absolute() and ".." not in Path(name).parts
 
 
 def sha256(path: Path) -> str:

@@ -1,12 +1,14 @@
 """The demo's network and its export in every format and method, each made once."""
 
+import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
-from d2deploy.artifact import Artifact
+from d2deploy.artifact import Artifact, read_artifact
 from d2deploy.backends import FORMATS
 from d2deploy.models.build import Model, load_model
 from d2deploy.workflows.export import export
@@ -29,7 +31,13 @@ def exported(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Callable
     @cache
     def make(kind: str) -> Artifact:
         format, method = kind.split("-")
-        return export(model, format, tmp_path_factory.mktemp("exports") / kind, method=method, verify=False)
+        root = tmp_path_factory.getbasetemp()
+        if "PYTEST_XDIST_WORKER" in os.environ:
+            root = root.parent  # one export for all workers
+        with FileLock(root / f"{kind}.lock"):
+            if (root / kind).exists():
+                return read_artifact(root / kind)
+            return export(model, format, root / kind, method=method, verify=False)
 
     return make
 

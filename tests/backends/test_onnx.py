@@ -24,9 +24,6 @@ assert not any(name.partition(".")[0] in ("onnx", "onnxscript") for name in sys.
 """
 
 
-pytestmark = pytest.mark.xdist_group("exports")
-
-
 @pytest.fixture
 def onnx_artifact(exported: Callable[[str], Artifact]) -> Artifact:
     return exported("onnx-tracing")

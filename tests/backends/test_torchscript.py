@@ -19,9 +19,6 @@ assert not any(name.partition(".")[0] in ("d2deploy", "torchvision") for name in
 """
 
 
-pytestmark = pytest.mark.xdist_group("exports")
-
-
 @pytest.fixture(params=["torchscript-tracing", "torchscript-scripting"])
 def torchscript(request: pytest.FixtureRequest, exported: Callable[[str], Artifact]) -> Artifact:
     return exported(request.param)

@@ -77,7 +77,7 @@ def test_pasting_equals_postprocess() -> None:
     generator = torch.Generator().manual_seed(3)
     probs = torch.rand((6, 14, 14), generator=generator)
     boxes = [[2.0, 3, 40, 47], [0, 0, 64, 48], [10.5, 10.2, 11.1, 30], [1, 1, 2, 2], [50, 20, 64, 48], [5, 5, 60, 6]]
-    outputs = {
+    outputs: dict[str, np.ndarray] = {
         "boxes": np.array(boxes, np.float32),
         "scores": np.linspace(0.9, 0.4, 6, dtype=np.float32),
         "classes": np.zeros(6, np.int64),

@@ -73,7 +73,7 @@ class Blind(Finder):
 def model(monkeypatch):
     """A source whose format is made up; `load` can be replaced."""
     package = ModuleType("d2deploy.backends")
-    vars(package)["FORMATS"] = {"fake": SimpleNamespace(module="plain")}
+    vars(package)["FORMATS"] = {"fake": SimpleNamespace(module="plain", runtime_extra="plain")}
     module = ModuleType("d2deploy.backends.plain")
     vars(module)["load"] = lambda source, device: source.runner(source)
     for made in (package, module):

@@ -80,7 +80,7 @@ def load_model(
     report = load_weights(core, read_checkpoint(path))
     report.raise_if_bad()
     # Convolutions on a CPU take a sixth less time than in torch's default layout (benchmarks/README.md).
-    core.to(memory_format=torch.channels_last)
+    core.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
     names = tuple(class_names) if class_names is not None else dataset_class_names(config.dataset)
     if names and len(names) != config.roi_heads.num_classes:
         if class_names is not None:

@@ -33,5 +33,7 @@ class MaskRCNNConvUpsampleHead(nn.Module):
         x = nn.functional.relu_(self.deconv(x))
         channel = classes * 0 if self.is_agnostic else classes
         weight = self.predictor.weight.flatten(1)[channel][:, None]
-        logits = weight @ x.flatten(2) + self.predictor.bias[channel][:, None, None]
+        bias = self.predictor.bias
+        assert bias is not None
+        logits = weight @ x.flatten(2) + bias[channel][:, None, None]
         return logits.reshape(-1, x.shape[2], x.shape[3]).sigmoid()

@@ -10,6 +10,26 @@ import torch
 from torch import Tensor, nn
 
 
+def axis_samples(
+    start: Tensor, length: Tensor, limit: Tensor, samples: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Where the samples of each RoI fall along one axis; samples[R]: how many a RoI has, the rest as in `axis_cells`.
+
+    -> for each of S samples its RoI, its number within the RoI, the two cells it lies between, all int64, and the
+    weights of those cells, float32. A sample over one cell outside weighs nothing (torchvision roi_align_common.h).
+    """
+    roi = torch.repeat_interleave(samples)
+    number = torch.arange(roi.shape[0], device=roi.device) - (samples.cumsum(0) - samples)[roi]
+    step = (length / samples.clamp(min=1))[roi]
+    position = start[roi] + (number.to(start.dtype) + 0.5) * step
+    size = limit[roi]
+    inside = ((position >= -1) & (position <= size)).to(start.dtype)
+    position = position.clamp(min=0).minimum((size - 1).to(start.dtype))
+    low = position.floor().to(torch.int64)
+    fraction = position - low.to(start.dtype)
+    return roi, number, low, (low + 1).minimum(size - 1), inside * (1 - fraction), inside * fraction
+
+
 def axis_cells(
     start: Tensor, length: Tensor, limit: Tensor, *, bins: int, sampling_ratio: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -17,49 +37,36 @@ def axis_cells(
 
     start[R], length[R]: where a RoI begins and how long it is, in cells; limit[R] int64: cells on that axis.
     -> first[R*bins] and count[R*bins] int64: each bin's stretch of the flat lists cells[E] int64, weights[E] float32.
-    A bin's weights sum to 1 where all its samples are inside; a sample over one cell outside weighs 0
-    (torchvision roi_align_common.h).
+    A bin's weights sum to 1 where all its samples are inside.
     """
     if sampling_ratio > 0:
         grid = torch.full_like(limit, sampling_ratio)
     else:
         grid = (length / bins).ceil().to(torch.int64).clamp(min=0)
-    samples = grid * bins
-    offset = samples.cumsum(0) - samples
-    roi = torch.repeat_interleave(samples)
-    s = torch.arange(roi.shape[0], device=roi.device) - offset[roi]
+    roi, number, low, high, low_weight, high_weight = axis_samples(start, length, limit, grid * bins)
     grid_s = grid[roi]
-    position = start[roi] + (s.to(start.dtype) + 0.5) * (length / (bins * grid).clamp(min=1))[roi]
-    size = limit[roi]
-    inside = ((position >= -1) & (position <= size)).to(start.dtype)
-    position = position.clamp(min=0).minimum((size - 1).to(start.dtype))
-    low = position.floor().to(torch.int64)
-    high = (low + 1).minimum(size - 1)
-    fraction = position - low.to(start.dtype)
+    bin_s = roi * bins + number // grid_s
 
     # Each bin's stretch: the cells between its first and last sample or, when those are far apart or run backwards
     # (an inverted box), two cells a sample.
-    begin = (offset[:, None] + grid[:, None] * torch.arange(bins, device=roi.device)[None, :]).reshape(-1)
     grid_b = grid[:, None].expand(-1, bins).reshape(-1)
     empty = grid_b == 0
+    begin = grid_b.cumsum(0) - grid_b
     # One spare entry, so that looking up the first sample of an empty bin stays in range.
-    low_s = nn.functional.pad(low, [0, 1])
-    high_s = nn.functional.pad(high, [0, 1])
-    lowest = low_s[begin.masked_fill(empty, 0)]
-    span = high_s[(begin + grid_b - 1).masked_fill(empty, 0)] - lowest + 1
+    lowest = nn.functional.pad(low, [0, 1])[begin.masked_fill(empty, 0)]
+    span = nn.functional.pad(high, [0, 1])[(begin + grid_b - 1).masked_fill(empty, 0)] - lowest + 1
     merged = (span <= 2 * grid_b) & (length >= 0)[:, None].expand(-1, bins).reshape(-1)
     count = torch.where(merged, span, 2 * grid_b).masked_fill(empty, 0)
     first = count.cumsum(0) - count
 
-    bin_s = roi * bins + s // grid_s
-    pair = 2 * (s % grid_s)
-    slot_low = first[bin_s] + torch.where(merged[bin_s], low - lowest[bin_s], pair)
-    slot_high = first[bin_s] + torch.where(merged[bin_s], high - lowest[bin_s], pair + 1)
+    pair = 2 * (number % grid_s)
+    low_slot = first[bin_s] + torch.where(merged[bin_s], low - lowest[bin_s], pair)
+    high_slot = first[bin_s] + torch.where(merged[bin_s], high - lowest[bin_s], pair + 1)
     total = torch.repeat_interleave(count)
+    share = grid_s.to(start.dtype)
     weights = torch.zeros_like(total, dtype=start.dtype)
-    weight = inside / grid_s.to(start.dtype)
-    weights = weights.index_add(0, slot_low, weight * (1 - fraction)).index_add(0, slot_high, weight * fraction)
-    cells = torch.zeros_like(total).scatter(0, slot_low, low).scatter(0, slot_high, high)
+    weights = weights.index_add(0, low_slot, low_weight / share).index_add(0, high_slot, high_weight / share)
+    cells = torch.zeros_like(total).scatter(0, low_slot, low).scatter(0, high_slot, high)
     return first, count, cells, weights
 
 
