@@ -85,10 +85,14 @@ def test_damage_is_named(name: str, folder: Path) -> None:
         read_artifact(folder)
 
 
+def write_half_and_fail(folder: Path) -> None:
+    (folder / "half").write_text("x")
+    raise ZeroDivisionError
+
+
 def test_nothing_is_left_of_what_fails(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), writing_to(tmp_path / "out") as beside:
-        (beside / "half").write_text("x")
-        raise ZeroDivisionError
+        write_half_and_fail(beside)
     assert list(tmp_path.iterdir()) == []
 
 
