@@ -72,7 +72,7 @@ def opened(monkeypatch):
     """Makes "fake" the only format; gives the function that says which runner it loads."""
     holder = SimpleNamespace(runner=ChannelFinder())
     package = ModuleType("d2deploy.backends")
-    vars(package)["FORMATS"] = {"fake": SimpleNamespace(module="plain")}
+    vars(package)["FORMATS"] = {"fake": SimpleNamespace(module="plain", runtime_extra="plain")}
     module = ModuleType("d2deploy.backends.plain")
     vars(module)["load"] = lambda source, device: holder.runner
     for made in (package, module):

@@ -26,7 +26,7 @@ SPEC = ModelSpec(
 def backends(monkeypatch):
     """Puts the formats "fake" (in backends/plain.py) and "eager" in place of the real ones."""
     package = ModuleType("d2deploy.backends")
-    vars(package)["FORMATS"] = {"fake": SimpleNamespace(module="plain")}
+    vars(package)["FORMATS"] = {"fake": SimpleNamespace(module="plain", runtime_extra="plain")}
     monkeypatch.setitem(sys.modules, package.__name__, package)
     for name in ("plain", "eager"):
         module = ModuleType(f"d2deploy.backends.{name}")
