@@ -1,6 +1,6 @@
 """Time and memory of the core by stage and by format, as ratios to the backbone's forward pass in the same run.
 
-    make bench          # on quiet cores; about ten minutes; writes benchmarks/results/<machine>-<date>.json
+    make bench          # on quiet cores; about ten minutes; writes benchmarks/results/<cpu>-<threads>-<date>.json
 
 Subjects take turns, round after round, so that a slow minute hits all of them; each number is the median of its rounds.
 """
@@ -238,7 +238,8 @@ def main() -> None:
     result = measure(options.rounds)
     print(f"{result['machine']['cpu']}, {THREADS} threads; backbone {result['unit_seconds']:.3f} s\n\n{table(result)}")
     options.output.mkdir(exist_ok=True)
-    name = f"{platform.node() or 'machine'}-{result['machine']['date']}.json"
+    cpu = "-".join(result["machine"]["cpu"].lower().split())
+    name = f"{cpu}-{THREADS}-threads-{result['machine']['date']}.json"
     (options.output / name).write_text(json.dumps(result, indent=1) + "\n")
 
 
