@@ -4,6 +4,7 @@ Nothing else is needed to run it: no config, no checkpoint, no torch.
 """
 
 import dataclasses
+import errno
 import hashlib
 import json
 import os
@@ -12,12 +13,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from types import UnionType
+from typing import Any, Self, get_args, get_origin, get_type_hints
 
 from d2deploy.errors import ArtifactError, OutputError
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
+MAX_WHOLE = 2**31  # no count, no size in pixels comes near
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,6 +70,7 @@ class ModelSpec:
     thresholds: Thresholds
     num_classes: int
     class_names: tuple[str, ...]  # empty when nobody knows them
+    keypoint_sigmas: tuple[float, ...] = ()  # for keypoint AP (OKS); empty: COCO's own
 
     def class_name(self, class_id: int) -> str:
         """The name of a contiguous class id; the number itself when there is no name."""
@@ -93,26 +97,48 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """The manifest in `text`. Raises KeyError, TypeError or ValueError when it is not one."""
-        fields = json.loads(text)
-        return cls(**{**fields, "spec": _spec(fields["spec"])})
+        """The manifest in `text`. Raises TypeError or ValueError, which names the field, when it is not one."""
+        manifest: Self = _typed(cls, json.loads(text), "the manifest")
+        _check_ranges(manifest.spec)
+        return manifest
 
 
-def _spec(fields: dict[str, Any]) -> ModelSpec:
-    def tensors(key: str) -> tuple[TensorSpec, ...]:
-        return tuple(TensorSpec(**{**t, "shape": tuple(t["shape"])}) for t in fields[key])
+def _typed(kind: Any, value: Any, name: str) -> Any:
+    """`value`, as JSON gives it, as the annotated type `kind`. Raises ValueError that says what field is not of it."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if dataclasses.is_dataclass(kind) and isinstance(value, dict):
+        kinds = get_type_hints(kind)
+        if unknown := value.keys() - kinds.keys():
+            raise ValueError(f"{name} has an unknown field {min(unknown)!r}")
+        made: Any = kind  # for the type checker: a class of ours
+        return made(**{key: _typed(kinds[key], item, key) for key, item in value.items()})
+    if origin is UnionType:
+        (fitting,) = [k for k in arguments if isinstance(value, get_origin(k) or k)] or [kind]
+        if fitting is not kind:
+            return _typed(fitting, value, name)
+    if origin is tuple and isinstance(value, list):
+        return tuple(_typed(arguments[0], item, name) for item in value)
+    if origin is dict and isinstance(value, dict):
+        return {key: _typed(arguments[1], item, name) for key, item in value.items()}
+    if kind is Any or type(value) is kind:
+        return value
+    if kind is float and type(value) is int:
+        return float(value)
+    raise ValueError(f"{name} is {str(value)[:80]!r}, which is no {getattr(kind, '__name__', kind)}")
 
-    preprocess: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields["preprocess"].items()}
-    return ModelSpec(
-        **{
-            **fields,
-            "inputs": tensors("inputs"),
-            "outputs": tensors("outputs"),
-            "preprocess": Preprocess(**preprocess),
-            "thresholds": Thresholds(**fields["thresholds"]),
-            "class_names": tuple(fields["class_names"]),
-        }
-    )
+
+def _check_ranges(spec: ModelSpec) -> None:
+    rule = spec.preprocess
+    ranges = {
+        "num_classes": 0 <= spec.num_classes < MAX_WHOLE,
+        "class_names": len(spec.class_names) in (0, spec.num_classes),
+        "min_size": 0 <= rule.min_size < MAX_WHOLE,
+        "max_size": 0 <= rule.max_size < MAX_WHOLE,
+        "size_divisor": 0 <= rule.size_divisor < MAX_WHOLE,
+        "channel_order": rule.channel_order in ("BGR", "RGB"),
+    }
+    if wrong := [name for name, ok in ranges.items() if not ok]:
+        raise ValueError(f"{', '.join(wrong)} out of range")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,11 +177,18 @@ class Artifact:
     def check_hashes(self) -> None:
         """Raises ArtifactError when a file is missing or not the one that was written."""
         for name, expected in self.manifest.hashes.items():
-            if not (self.path / name).is_file():
-                raise ArtifactError(f"{self.path / name} is missing. Export again, or copy the whole folder.")
-            if sha256(self.path / name) != expected:
+            file = self.path / name
+            if not file.is_file():
+                raise ArtifactError(f"{file} is missing. Export again, or copy the whole folder.")
+            try:
+                found = sha256(file)
+            except OSError as error:
                 raise ArtifactError(
-                    f"{self.path / name} is not the file that was exported: its SHA-256 differs from {MANIFEST}'s. "
+                    f"{file} cannot be read: {error.strerror}. Check your rights to read it."
+                ) from error
+            if found != expected:
+                raise ArtifactError(
+                    f"{file} is not the file that was exported: its SHA-256 differs from {MANIFEST}'s. "
                     f"Export again, or copy the folder again."
                 )
 
@@ -187,7 +220,7 @@ def read_artifact(path: str | Path) -> Artifact:
                 f"{file} has schema {schema}; this d2deploy reads up to {SCHEMA}. Upgrade: pip install -U d2deploy"
             )
         manifest = Manifest.from_json(text)
-    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (OSError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ArtifactError(f"{file} cannot be read as a manifest ({error!r}). Export again.") from error
     if manifest.file not in manifest.hashes or any(not _is_inside(name) for name in manifest.hashes):
         raise ArtifactError(f"{file} names files outside its folder, or a model file without a hash. Export again.")
@@ -222,17 +255,21 @@ def writing_to(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """
     check_free(target, overwrite=overwrite)
     with refusals_named(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        place = target.resolve()  # a link stays one
+        place.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
+    before = beside.with_name(f"{beside.name}-before")
     try:
         with refusals_named(target):
             yield beside
-            if target.exists():
-                shutil.rmtree(target)
             beside.chmod(0o777 & ~_umask())
-            beside.rename(target)
+            check_free(target, overwrite=overwrite)  # again: another export may have been faster
+            if place.exists():
+                place.rename(before)
+            beside.rename(place)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(before, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -243,6 +280,10 @@ def write_text(path: Path, text: str) -> None:
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a whole file or none of it. Raises OutputError when the disk refuses."""
     with refusals_named(path):
+        if path.exists() and not path.is_file() and not path.is_dir():
+            path.write_bytes(data)  # a device or a pipe, such as /dev/null: to replace it would be to destroy it
+            return
+        path = path.resolve()  # a link stays one
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
         try:
@@ -260,9 +301,27 @@ def refusals_named(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(
-            f"{path} cannot be written: {error.strerror or error}. Free some space or choose another --output."
-        ) from error
+        reason, advice = error.strerror or str(error), "Choose another place"
+        if isinstance(error, FileExistsError | NotADirectoryError):
+            reason = "a file is where a folder must be"
+        if error.errno in _FULL:
+            advice = "Free some space, or choose another place"
+        raise OutputError(f"{path} cannot be written: {reason}. {advice}.") from error
+
+
+_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+
+
+def check_writable(path: Path) -> None:
+    """Raises OutputError when file `path` could not be written. To be asked before long work, not after it."""
+    with refusals_named(path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
+        parent = next(folder for folder in path.absolute().parents if folder.exists())
+        if not parent.is_dir():
+            raise NotADirectoryError
+        if not os.access(parent, os.W_OK) and not path.exists():
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def _umask() -> int:

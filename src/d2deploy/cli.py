@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -94,12 +94,16 @@ _data = _options(
 def export(formats: str, overrides: tuple[str, ...], run_eval: bool, **options: Any) -> None:
     """Write a network in other formats, each verified against it.
 
-    KEY VALUE pairs override the config: MODEL.ROI_HEADS.SCORE_THRESH_TEST 0.5
+    KEY VALUE pairs override the config: MODEL.ROI_HEADS.SCORE_THRESH_TEST 0.5. Before them may stand the name of an
+    official model (see d2deploy zoo) in place of --config-file.
     """
     from d2deploy.workflows.export import find_format
     from d2deploy.workflows.predict import image_files
 
     _refuse_options(overrides)
+    if len(overrides) % 2 and not options["config_file"]:
+        options["config_file"], *rest = overrides
+        overrides = tuple(rest)
     # Everything that can be refused is refused before the checkpoint is read.
     names = [find_format(name, options["method"])[0].name for name in formats.split(",")]
     for name in names:
@@ -241,6 +245,24 @@ def inspect(artifact: Path) -> None:
 
 
 @cli.command()
+@click.argument("words", nargs=-1)
+def zoo(words: tuple[str, ...]) -> None:
+    """List detectron2's official models; WORDS: only those whose name has them all.
+
+    A name can stand in place of --config-file; its weights are downloaded once.
+    """
+    from d2deploy.config.zoo import zoo_models
+    from d2deploy.weights.catalog import resolve
+
+    rows = [
+        (m.name, m.family, " ".join(f"{k} {v}" for k, v in m.ap.items()), resolve(m.weights) if m.weights else "")
+        for m in zoo_models()
+        if all(word.lower() in m.name.lower() for word in words)
+    ]
+    click.echo(tabulate(rows, ("model", "family", "AP", "weights"), disable_numparse=True))
+
+
+@cli.command()
 def formats() -> None:
     """List the formats that export writes."""
     from d2deploy.backends import FORMATS
@@ -272,12 +294,29 @@ def _load_model(options: dict[str, Any], overrides: Sequence[str] = ()) -> "Mode
     from d2deploy.models.build import load_model
 
     names = options["class_names"]
-    return load_model(
-        options["config_file"],
-        options["weights"],
-        overrides=[*overrides, *(word for pair in options.get("opts", ()) for word in pair)],
-        class_names=None if names is None else names_from(names),
-    )
+    with _download_bar() as progress:
+        return load_model(
+            options["config_file"],
+            options["weights"],
+            overrides=[*overrides, *(word for pair in options.get("opts", ()) for word in pair)],
+            class_names=None if names is None else names_from(names),
+            progress=progress,
+        )
+
+
+@contextmanager
+def _download_bar() -> Iterator[Callable[[int, int | None], None]]:
+    """A bar on stderr that appears when the first bytes come."""
+    with ExitStack() as stack:
+        bars: list[Any] = []
+
+        def told(done: int, total: int | None) -> None:
+            if not bars:
+                bar = click.progressbar(length=total or done, label="downloading", file=sys.stderr)
+                bars.append(stack.enter_context(bar))
+            bars[0].update(done - bars[0].pos)
+
+        yield told
 
 
 def _source(artifact: Path | None, options: dict[str, Any]) -> "Artifact | Model":

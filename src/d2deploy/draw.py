@@ -41,6 +41,8 @@ def draw_instances(
     boxes = [tuple(box) for box in (shown.pred_boxes * factor).tolist()]
     for i in order:
         pen.rectangle(_outline(boxes[i]), outline=colour_of(int(shown.pred_classes[i])), width=style.line)
+    if shown.pred_keypoints is not None:
+        _dots(pen, shown, factor=factor, style=style)
     taken: list[Rectangle] = []
     for i in range(len(shown)):
         class_id = int(shown.pred_classes[i])
@@ -48,6 +50,16 @@ def draw_instances(
         text = f"{name} {shown.scores[i]:.0%}"
         _label(pen, text, boxes[i], colour=colour_of(class_id), taken=taken, style=style)
     return picture
+
+
+def _dots(pen: ImageDraw.ImageDraw, shown: Instances, *, factor: int, style: "_Style") -> None:
+    """A dot on each keypoint whose score is above 0.05, as detectron2's visualizer draws them."""
+    assert shown.pred_keypoints is not None
+    radius = 1.5 * style.line
+    for points, class_id in zip(shown.pred_keypoints.tolist(), shown.pred_classes.tolist(), strict=True):
+        for x, y, score in points:
+            if score > 0.05:
+                pen.circle((x * factor, y * factor), radius, fill=colour_of(class_id), outline=INK)
 
 
 def side_by_side(left: Image.Image, right: Image.Image, titles: tuple[str, str]) -> Image.Image:

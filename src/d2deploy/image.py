@@ -51,7 +51,10 @@ def read_image(file: ImageFile, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         warnings.simplefilter("ignore")
         with _open(file, name) as image:
             if image.width * image.height > max_pixels:
-                raise _too_large(name, f"{image.width} x {image.height} pixels; the limit is {max_pixels}")
+                raise ImageError(
+                    f"{name} is too large to decode: {image.width} x {image.height} pixels; the limit is {max_pixels}. "
+                    f"Shrink it first."
+                )
             return _decode(image, name)
 
 
@@ -125,7 +128,7 @@ def _open(file: ImageFile, name: str) -> Image.Image:
     except IsADirectoryError:
         raise ImageError(f"{name} is a folder. Give an image file.") from None
     except Image.DecompressionBombError as error:
-        raise _too_large(name, str(error)) from None
+        raise _bomb(name, error) from None
     except UnidentifiedImageError:
         raise ImageError(f"{name} is not an image that Pillow can read. Convert it to PNG or JPEG.") from None
     except Exception as error:  # damaged headers make Pillow's readers raise almost anything
@@ -140,7 +143,7 @@ def _decode(image: Image.Image, name: str) -> np.ndarray:
         rgb = upright.convert("RGB")
         return np.frombuffer(rgb.tobytes("raw", "BGR"), dtype=np.uint8).reshape(rgb.height, rgb.width, 3)
     except Image.DecompressionBombError as error:
-        raise _too_large(name, str(error)) from None
+        raise _bomb(name, error) from None
     except Exception as error:  # damaged data makes Pillow's decoders raise almost anything
         raise ImageError(
             f"{name} is damaged or of a kind that Pillow cannot turn into RGB ({image.format}, mode {image.mode}): "
@@ -155,8 +158,8 @@ def _orientation(image: Image.Image) -> Any:
         return None
 
 
-def _too_large(name: str, what: str) -> ImageError:
-    return ImageError(f"{name} is too large to decode: {what}. Shrink it first, or raise max_pixels.")
+def _bomb(name: str, error: Exception) -> ImageError:
+    return ImageError(f"{name} is too large to decode: {str(error).rstrip('.')}. Shrink it first.")
 
 
 def _name(file: ImageFile) -> str:

@@ -16,6 +16,7 @@ class Instances:
     scores: np.ndarray  # [N] float32
     pred_classes: np.ndarray  # [N] int64, contiguous ids
     pred_masks: np.ndarray | None = None  # [N,H,W] bool
+    pred_keypoints: np.ndarray | None = None  # [N,K,3] float32 x, y, score; not clipped to the image
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -28,6 +29,7 @@ class Instances:
             scores=self.scores[rows],
             pred_classes=self.pred_classes[rows],
             pred_masks=None if self.pred_masks is None else self.pred_masks[rows],
+            pred_keypoints=None if self.pred_keypoints is None else self.pred_keypoints[rows],
         )
 
 
@@ -44,8 +46,9 @@ def to_json(instances: Instances, *, class_names: Sequence[str], file: str) -> d
             "class_id": class_id,
             "class_name": class_names[class_id] if class_names else str(class_id),
             **({} if mask is None else {"mask": mask}),
+            **({} if keypoints is None else {"keypoints": keypoints}),
         }
-        for box, score, class_id, mask in _rows(instances)
+        for box, score, class_id, mask, keypoints in _rows(instances)
     ]
     return {"file": file, "height": height, "width": width, "instances": rows}
 
@@ -59,16 +62,26 @@ def to_coco(instances: Instances, *, image_id: int, category_ids: Sequence[int])
             "bbox": [x1, y1, x2 - x1, y2 - y1],
             "score": score,
             **({} if mask is None else {"segmentation": mask}),
+            **({} if keypoints is None else {"keypoints": _coco_keypoints(keypoints)}),
         }
-        for (x1, y1, x2, y2), score, class_id, mask in _rows(instances)
+        for (x1, y1, x2, y2), score, class_id, mask, keypoints in _rows(instances)
     ]
 
 
-def _rows(instances: Instances) -> Iterator[tuple[list[float], float, int, dict[str, Any] | None]]:
+def _coco_keypoints(keypoints: list[list[float]]) -> list[float]:
+    """Flat, and half a pixel less: COCO counts pixels where we measure (detectron2 coco_evaluation.py)."""
+    return [number for x, y, score in keypoints for number in (x - 0.5, y - 0.5, score)]
+
+
+_Row = tuple[list[float], float, int, dict[str, Any] | None, list[list[float]] | None]
+
+
+def _rows(instances: Instances) -> Iterator[_Row]:
     boxes, scores, classes = (a.tolist() for a in (instances.pred_boxes, instances.scores, instances.pred_classes))
     for i in range(len(instances)):
         mask = None if instances.pred_masks is None else encode_mask(instances.pred_masks[i])
-        yield boxes[i], scores[i], classes[i], mask
+        keypoints = None if instances.pred_keypoints is None else instances.pred_keypoints[i].tolist()
+        yield boxes[i], scores[i], classes[i], mask, keypoints
 
 
 def encode_mask(mask: np.ndarray) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from d2deploy.artifact import ModelSpec, TensorSpec, read_artifact
+from d2deploy.artifact import Artifact, ModelSpec, TensorSpec, read_artifact
 from d2deploy.errors import ArtifactError
 from d2deploy.optional import optional
 
@@ -56,14 +56,15 @@ def open_runner(source: Source | str | Path, *, device: str = "cpu") -> Runner:
     Raises ArtifactError: no such artifact, changed files, unknown format; MissingExtra: its runtime is not installed.
     """
     source = to_source(source)
-    runner: Runner = _backend(source.format).load(source, device)
+    in_memory = not isinstance(source, Artifact)
+    runner: Runner = _backend(source.format, in_memory=in_memory).load(source, device)
     return runner
 
 
-def _backend(format: str) -> ModuleType:
+def _backend(format: str, *, in_memory: bool) -> ModuleType:
     # The one dynamic edge of the layers: a runner knows of formats only what their table says, by name.
     table = import_module("d2deploy.backends").FORMATS
-    if format != EAGER and format not in table:
+    if format not in table and not (in_memory and format == EAGER):
         raise ArtifactError(
             f"The artifact has format {format!r}, which this d2deploy cannot run. It can run: {', '.join(table)}. "
             f"Upgrade: pip install -U d2deploy"

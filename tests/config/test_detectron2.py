@@ -8,6 +8,7 @@ import pytest
 
 from d2deploy.config import schema
 from d2deploy.config.checks import at
+from d2deploy.config.datasets import class_names
 from d2deploy.config.detectron2 import model_config
 from d2deploy.config.keys import names
 from d2deploy.config.merge import fitted
@@ -31,15 +32,20 @@ def test_golden_configs_can_be_built(path, tmp_path):
     file = tmp_path / "config.yaml"
     file.write_text(facts["config_text"])
     config = model_config(read_config(file))
-    assert config.input.min_size == 256 and config.rpn.post_nms_topk == 300
-    assert config.roi_heads.mask is not None and config.dataset == "coco_2017_val"
+    facts_of = dict(zip(facts["overrides"][::2], facts["overrides"][1::2], strict=True))
+    assert config.input.min_size == 256 == facts_of["INPUT.MIN_SIZE_TEST"]
+    if config.rpn is not None:
+        assert config.rpn.post_nms_topk == facts_of["MODEL.RPN.POST_NMS_TOPK_TEST"]
+    assert (config.retinanet is None) == (config.meta_architecture == "GeneralizedRCNN")
+    names = class_names(config.dataset)
+    assert not names or len(names) == config.detections.num_classes
 
 
 def test_the_demo():
     config = model_config(read_config(DEMO))
     assert config.backbone.resnet.width_per_group == 16 and config.backbone.resnet.norm == "BN"
     assert config.rpn.anchors.sizes == ((12.0,), (24.0,), (48.0,), (96.0,), (160.0,))
-    assert config.roi_heads.num_classes == 8 and config.dataset == "shapes_val"
+    assert config.detections.num_classes == 8 and config.dataset == "shapes_val"
 
 
 def test_every_field_of_a_users_config():
@@ -65,7 +71,13 @@ def test_every_field_of_a_users_config():
                 out_features=("res2", "res3", "res4", "res5"),
                 freeze_at=2,
             ),
-            fpn=schema.FPN(in_features=("res2", "res3", "res4", "res5"), out_channels=256, norm="", fuse_type="sum"),
+            fpn=schema.FPN(
+                in_features=("res2", "res3", "res4", "res5"),
+                out_channels=256,
+                norm="",
+                fuse_type="sum",
+                top_block="maxpool",
+            ),
         ),
         rpn=schema.RPN(
             in_features=("p2", "p3", "p4", "p5", "p6"),
@@ -83,10 +95,9 @@ def test_every_field_of_a_users_config():
         ),
         roi_heads=schema.ROIHeads(
             in_features=("p2", "p3", "p4", "p5"),
-            num_classes=80,
-            score_thresh=0.05,
-            nms_thresh=0.5,
-            detections_per_image=100,
+            detections=schema.Detections(num_classes=80, score_thresh=0.05, nms_thresh=0.5, detections_per_image=100),
+            cascade=(),
+            keypoint=None,
             box=schema.BoxHead(
                 pooler=schema.Pooler(type="ROIAlignV2", resolution=7, sampling_ratio=0),
                 num_conv=0,
@@ -105,6 +116,7 @@ def test_every_field_of_a_users_config():
                 cls_agnostic_mask=False,
             ),
         ),
+        retinanet=None,
         weights="detectron2://ImageNetPretrained/MSRA/R-50.pkl",
         dataset="coco_2017_val",
     )
@@ -160,8 +172,8 @@ def test_levels_follow_the_fpn():
 
 
 UNSUPPORTED = {
-    "MODEL.META_ARCHITECTURE": ("RetinaNet", "PanopticFPN", "ProposalNetwork", "SemanticSegmentor", "Mine", ""),
-    "MODEL.BACKBONE.NAME": ("build_resnet_backbone", "build_retinanet_resnet_fpn_backbone", "mine"),
+    "MODEL.META_ARCHITECTURE": ("PanopticFPN", "ProposalNetwork", "SemanticSegmentor", "Mine", ""),
+    "MODEL.BACKBONE.NAME": ("build_fcos_resnet_fpn_backbone", "mine"),
     "MODEL.RESNETS.DEPTH": ("51", "0"),
     "MODEL.RESNETS.NORM": ("LN", "bn"),
     "MODEL.RESNETS.RES5_DILATION": ("2",),
@@ -171,7 +183,7 @@ UNSUPPORTED = {
     "MODEL.PROPOSAL_GENERATOR.NAME": ("RRPN", "PrecomputedProposals"),
     "MODEL.RPN.HEAD_NAME": ("MyHead",),
     "MODEL.ANCHOR_GENERATOR.NAME": ("RotatedAnchorGenerator",),
-    "MODEL.ROI_HEADS.NAME": ("CascadeROIHeads", "Res5ROIHeads", "RROIHeads"),
+    "MODEL.ROI_HEADS.NAME": ("PointRendROIHeads", "RROIHeads"),
     "MODEL.ROI_BOX_HEAD.NAME": ("", "MyHead"),
     "MODEL.ROI_BOX_HEAD.NORM": ("LN",),
     "MODEL.ROI_BOX_HEAD.POOLER_TYPE": ("ROIPool", "ROIAlignRotated", ""),
@@ -180,7 +192,6 @@ UNSUPPORTED = {
     "MODEL.ROI_MASK_HEAD.NAME": ("PointRendMaskHead",),
     "MODEL.ROI_MASK_HEAD.NORM": ("LN",),
     "MODEL.ROI_MASK_HEAD.POOLER_TYPE": ("ROIPool", ""),
-    "MODEL.KEYPOINT_ON": ("True",),
     "MODEL.LOAD_PROPOSALS": ("True",),
     "INPUT.FORMAT": ("YUV-BT.601", "L"),
 }
@@ -196,7 +207,7 @@ def test_what_cannot_be_built_is_said(key, value):
 
 def test_all_that_cannot_be_built_is_said_at_once():
     with pytest.raises(ConfigError) as error:
-        build("MODEL.KEYPOINT_ON", "True", "MODEL.ROI_HEADS.NAME", "CascadeROIHeads", "INPUT.FORMAT", "L")
+        build("MODEL.LOAD_PROPOSALS", "True", "MODEL.ROI_HEADS.NAME", "RROIHeads", "INPUT.FORMAT", "L")
     assert len(str(error.value).splitlines()) == 4
 
 

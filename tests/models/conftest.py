@@ -13,8 +13,7 @@ import torch
 from d2deploy.config.detectron2 import model_config
 from d2deploy.config.yaml import read_config
 from d2deploy.image import read_image, resize_shortest_edge, to_batch
-from d2deploy.models.build import build_model
-from d2deploy.models.rcnn import GeneralizedRCNN
+from d2deploy.models.build import build_model, model_spec
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -23,15 +22,18 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 class Golden:
     """What detectron2 gave for one config: `arrays` as described in tests/golden/README.md."""
 
-    core: GeneralizedRCNN
+    core: Any
     facts: dict[str, Any]
     arrays: Any
+    outputs: tuple[str, ...]
 
     def inputs(self, image: str) -> tuple[torch.Tensor, torch.Tensor]:
         """The image as the core takes it."""
         pixels = read_image(GOLDEN / self.facts["images"][image]["file"])
         small = resize_shortest_edge(pixels, min_size=self.facts["short_edge"], max_size=self.facts["max_size"])
-        images, sizes = to_batch([small], channel_order=self.facts["input_format"], size_divisor=32)
+        images, sizes = to_batch(
+            [small], channel_order=self.facts["input_format"], size_divisor=self.core.prepare.size_divisor
+        )
         return torch.from_numpy(images), torch.from_numpy(sizes)
 
 
@@ -45,22 +47,25 @@ def _weights_module() -> Any:
 
 @pytest.fixture(scope="session")
 def load_golden(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Function: config name -> Golden; each is built once."""
+    """Function: config name -> Golden; the last one is kept, the tests come config by config."""
     made: dict[str, Golden] = {}
     rebuild = _weights_module().load_golden_state_dict
 
     def load(name: str) -> Golden:
         if name not in made:
+            made.clear()
             folder = GOLDEN / "detectron2" / name
             facts = json.loads((folder / "golden.json").read_text())
             file = tmp_path_factory.mktemp("config") / "config.yaml"
             file.write_text(facts["config_text"])
+            config = model_config(read_config(file))
             with torch.device("meta"):
-                core = build_model(model_config(read_config(file)))
+                core = build_model(config)
             tensors = {key: torch.from_numpy(value) for key, value in rebuild(folder).items()}
             assert core.state_dict().keys() == tensors.keys()
             core.load_state_dict(tensors, strict=False, assign=True)
-            made[name] = Golden(core.requires_grad_(False), facts, np.load(folder / "golden.npz"))
+            names = tuple(tensor.name for tensor in model_spec(config, core, ()).outputs)
+            made[name] = Golden(core.requires_grad_(False), facts, np.load(folder / "golden.npz"), names)
         return made[name]
 
     return load

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from d2deploy.ops.labelled_nms import LabelledNMS
 from d2deploy.ops.nms import NMS, nms, pairwise_iou
 
 INF = float("inf")
@@ -94,3 +95,25 @@ def test_captures_give_the_same(capture: str, captures: Any) -> None:
     captured = captures[capture](op, made(0, (2, 3, 10)))
     for shape in SHAPES.values():
         assert torch.equal(captured(*made(5, shape)), op(*made(5, shape)))
+
+
+@pytest.mark.parametrize("capture", ["eager", "script", "trace"])
+def test_labels_are_groups(capture: str, captures: Any) -> None:
+    """Boxes that carry their group give what boxes lying in groups give."""
+    op = LabelledNMS(iou_threshold=0.5, max_out=30, num_classes=4)
+
+    def labelled(boxes: Tensor, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        labels = torch.arange(scores.shape[1])[None, :, None].expand_as(scores)
+        order = torch.randperm(scores[0].numel(), generator=torch.Generator().manual_seed(1))
+        return boxes.flatten(1, 2)[:, order], scores.flatten(1)[:, order], labels.flatten(1)[:, order]
+
+    captured = op if capture == "eager" else captures[capture](op, labelled(*made(0, (2, 4, 10))))
+    for shape in ((1, 4, 50), (3, 4, 20), (2, 4, 0)):
+        boxes, scores = made(7, shape)
+        flat_boxes, flat_scores, labels = labelled(boxes, scores)
+        index = captured(flat_boxes, flat_scores, labels)
+        expected = nms(boxes, scores, 0.5, 30)
+        assert torch.equal(index < 0, expected < 0)
+        for image in range(shape[0]):
+            ours, theirs = index[image][index[image] >= 0], expected[image][expected[image] >= 0]
+            assert torch.equal(flat_boxes[image][ours], boxes[image].reshape(-1, 4)[theirs])

@@ -13,6 +13,7 @@ from d2deploy.ops import LEAVES
 from d2deploy.ops.anchor_grid import AnchorGrid, anchor_grid, cell_anchors
 from d2deploy.ops.boxes import SCALE_CLAMP, clip_boxes, decode_boxes
 from d2deploy.ops.image_index import ImageIndex
+from d2deploy.ops.labelled_nms import LabelledNMS
 from d2deploy.ops.nms import NMS
 from d2deploy.ops.paste_masks import PasteMasks, paste_masks
 from d2deploy.ops.prepare_images import PrepareImages
@@ -128,4 +129,4 @@ def test_leaves_script_without_a_device_inside(leaf: type[torch.nn.Module]) -> N
 
 
 def test_every_leaf_is_tested() -> None:
-    assert set(LEAVES) == {*LEAF_CASES, NMS, RoIAlign}
+    assert set(LEAVES) == {*LEAF_CASES, LabelledNMS, NMS, RoIAlign}

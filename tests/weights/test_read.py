@@ -1,8 +1,10 @@
 """Checkpoint files as they come, whole and broken: tensors, or one clear error."""
 
 import io
+import json
 import os
 import pickle
+import struct
 import subprocess
 import sys
 import zipfile
@@ -45,6 +47,19 @@ def write(folder: Path, data: bytes, name: str = "model.pth") -> Path:
     return file
 
 
+def safetensors(content: dict[str, np.ndarray]) -> bytes:
+    rows: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    data = b""
+    for name, array in content.items():
+        begin = len(data)
+        data += array.tobytes()
+        dtype = {"f": "F", "i": "I"}[array.dtype.kind] + str(8 * array.itemsize)
+        rows[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": [begin, len(data)]}
+    header = json.dumps(rows).encode()
+    return struct.pack("<Q", len(header)) + header + data
+
+
+SAFETENSORS = safetensors(ARRAYS)
 FORMS = {
     "pkl": ("model.pkl", pickled({"model": ARRAYS, "__author__": "me"})),
     "pkl_protocol_2": ("model.pkl", pickled({"model": OrderedDict(ARRAYS), "__author__": "me"}, 2)),
@@ -55,6 +70,8 @@ FORMS = {
     "pth_numpy_legacy": ("model.pth", saved({"model": ARRAYS, "__author__": "me"}, is_zip=False)),
     "bare": ("model.pth", saved(OrderedDict(TENSORS))),
     "bare_in_another_suffix": ("model.bin", saved(OrderedDict(TENSORS))),
+    "bare_pkl": ("model.pkl", pickled(OrderedDict(ARRAYS))),
+    "safetensors": ("model.safetensors", SAFETENSORS),
     "parallel": ("model.pth", saved({"model": {f"module.{name}": tensor for name, tensor in TENSORS.items()}})),
     "parameters": ("model.pth", saved({"model": {n: torch.nn.Parameter(t, False) for n, t in TENSORS.items()}})),
     "trainer": (
@@ -113,6 +130,7 @@ def test_pth_stays_on_its_memory_map():
         ("a.pkl", {"model": ARRAYS}, "?matching_heuristics=True", True),
         ("a.pth", {"model": TENSORS}, "?matching_heuristics=True", True),
         ("a?b.pth", {"model": TENSORS}, "", False),
+        ("a.pth", {"model": TENSORS, "matching_heuristics": True}, "", True),
         ("a.pyth", {"model_state": {**TENSORS, "bn.num_batches_tracked": torch.tensor(3)}}, "", True),
     ],
 )
@@ -121,6 +139,19 @@ def test_when_names_need_matching(name, content, query, expected, tmp_path):
     checkpoint = read_checkpoint(f"{file}{query}")
     assert checkpoint.needs_matching is expected
     assert list(checkpoint.tensors) == list(TENSORS)
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+@pytest.mark.parametrize("is_wrapped", [True, False])
+def test_blobs_of_caffe2(is_wrapped, protocol, tmp_path):
+    momentum, bias = np.ones(1, np.float32), np.zeros(2, np.float32)
+    blobs = {"conv1_w": np.ones((2, 3), np.float32), "conv1_w_momentum": momentum, "_[mask]_fcn1_b": bias}
+    content = {"blobs": blobs, "cfg": "MODEL: {}"} if is_wrapped else blobs
+    checkpoint = read_checkpoint(write(tmp_path, pickled(content, protocol), "model_final.pkl"))
+    assert list(checkpoint.tensors) == ["conv1_w", "_[mask]_fcn1_b"]
+    assert checkpoint.author == "Caffe2"
+    assert checkpoint.needs_matching
+    assert checkpoint.tensors["conv1_w"].sum() == 6
 
 
 class Call:
@@ -190,7 +221,7 @@ BAD = {
     "yaml_pkl": ("a.pkl", b"MODEL:\n  WEIGHTS: x\n", "cannot be read as a pickle"),
     "zeros": ("a.pth", bytes(4096), "cannot be read as a file of torch.save"),
     "zeros_pkl": ("a.pkl", bytes(4096), "cannot be read as a pickle"),
-    "safetensors": ("a.safetensors", b"x", "safetensors format, which is not read yet"),
+    "safetensors": ("a.safetensors", b"x", "cannot be read as safetensors .*shorter than its header"),
     "torchscript": ("a.pth", scripted(), "is a TorchScript model"),
     "another_zip": ("a.pth", zipped(name="a.docx"), "zip file, but not of torch.save"),
     "compressed": ("a.pth", zipped(method=zipfile.ZIP_DEFLATED), "is compressed"),
@@ -199,8 +230,10 @@ BAD = {
     "pkl_is_old_pth": ("a.pkl", saved(TENSORS, is_zip=False), "Rename it to .pth"),
     "pth_is_pkl": ("a.pth", pickled({"model": ARRAYS}), "keep its suffix"),
     "tensors_in_pkl": ("a.pkl", pickled({"model": TENSORS}), "holds torch.*numpy arrays, not torch tensors"),
-    "caffe2": ("a.pkl", pickled(ARRAYS), "Detectron1, which is not read yet"),
-    "caffe2_blobs": ("a.pkl", pickled({"blobs": ARRAYS}), "Detectron1, which is not read yet"),
+    "caffe2_number": ("a.pkl", pickled({"conv1_w": ARRAYS["counter"], "lr": 0.1}), "lr is float, not a tensor"),
+    "caffe2_empty": ("a.pkl", pickled({"blobs": {}}), "holds no tensors"),
+    "caffe2_momentum_alone": ("a.pkl", pickled({"conv1_w_momentum": ARRAYS["counter"]}), "holds no tensors"),
+    "another_framework_pkl": ("a.pkl", pickled({"state_dict": ARRAYS, "meta": 1}), "no 'model' among its keys"),
     "list_pkl": ("a.pkl", pickled([1]), "holds list, not a dict"),
     "list_pth": ("a.pth", saved([1]), "holds list, not a dict"),
     "tensor": ("a.pth", saved(torch.zeros(3)), "holds Tensor, not a dict"),
@@ -245,8 +278,8 @@ def test_what_is_no_checkpoint_says_so(case, tmp_path):
         ("x" * 300 + ".pth", "cannot be read"),
         ("absent.pth?matching_heuristics=True", "does not exist"),
         ("absent.pth?x=1", "has no meaning"),
-        ("detectron2://ImageNetPretrained/MSRA/R-50.pkl", "downloads nothing"),
-        ("https://dl.fbaipublicfiles.com/detectron2/model_final.pkl", "downloads nothing"),
+        ("detectron2://ImageNetPretrained/MSRA/R-50.pkl", "is an address, not a file"),
+        ("https://dl.fbaipublicfiles.com/detectron2/model_final.pkl", "is an address, not a file"),
     ],
 )
 def test_paths_without_a_checkpoint(path, says, tmp_path, monkeypatch):
@@ -255,7 +288,9 @@ def test_paths_without_a_checkpoint(path, says, tmp_path, monkeypatch):
         read_checkpoint(path)
 
 
-@pytest.mark.parametrize("form", ["pkl", "pkl_protocol_2", "pkl_protocol_0", "pth", "pth_legacy", "trainer"])
+@pytest.mark.parametrize(
+    "form", ["pkl", "pkl_protocol_2", "pkl_protocol_0", "pth", "pth_legacy", "trainer", "safetensors"]
+)
 def test_cut_off_anywhere(form, tmp_path):
     name, data = FORMS[form]
     step = 1 if name.lower().endswith("pkl") else 37
@@ -272,7 +307,9 @@ def test_the_real_files_cut_off(golden, tmp_path):
                 read_checkpoint(write(tmp_path, data[:length], file.name))
 
 
-@pytest.mark.parametrize("form", ["pkl", "pkl_protocol_2", "pkl_protocol_0", "pth", "pth_legacy", "pth_numpy"])
+@pytest.mark.parametrize(
+    "form", ["pkl", "pkl_protocol_2", "pkl_protocol_0", "pth", "pth_legacy", "pth_numpy", "safetensors"]
+)
 def test_damage_gives_a_checkpoint_or_an_error(form, tmp_path_factory):
     folder = tmp_path_factory.mktemp(form)
     name, data = FORMS[form]

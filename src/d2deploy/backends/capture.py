@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from d2deploy.artifact import ModelSpec
-from d2deploy.ops.nms import NMS, nms
+from d2deploy.ops.labelled_nms import LabelledNMS
+from d2deploy.ops.nms import NMS, nms, nms_of_labelled
 from d2deploy.ops.prepare_images import PrepareImages, pad_to_multiple
 from d2deploy.ops.roi_align import RoIAlign, roi_align
 
@@ -66,6 +67,25 @@ def _swap(module: nn.Module, twins: Mapping[type[nn.Module], Callable[[Any], nn.
     return module
 
 
+def fold_norms(core: nn.Module) -> nn.Module:
+    """Batch norms multiplied into the convolutions before them, in place: the same function, and fewer nodes.
+
+    torch.export could not take them all anyway: on a C4 model's boxes, whose number it does not know, it asks whether
+    there are any before it lets a batch norm run.
+    """
+    for module in core.modules():
+        norm: Any = getattr(module, "norm", None)
+        if isinstance(module, nn.Conv2d) and hasattr(norm, "running_var"):
+            scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
+            before = 0 if module.bias is None else module.bias.double()
+            bias = norm.bias.double() + (before - norm.running_mean.double()) * scale
+            weight = module.weight.double() * scale[:, None, None, None]
+            module.weight = nn.Parameter(weight.float(), requires_grad=False)
+            module.bias = nn.Parameter(bias.float(), requires_grad=False)
+            module.norm = None  # type: ignore[assignment]
+    return core
+
+
 @torch.library.custom_op("d2deploy::nms", mutates_args=())
 def _nms(boxes: Tensor, scores: Tensor, iou_threshold: float, max_out: int) -> Tensor:
     return nms(boxes, scores, iou_threshold, max_out)
@@ -73,6 +93,20 @@ def _nms(boxes: Tensor, scores: Tensor, iou_threshold: float, max_out: int) -> T
 
 @_nms.register_fake
 def _(boxes: Tensor, scores: Tensor, iou_threshold: float, max_out: int) -> Tensor:
+    return scores.new_empty([scores.shape[0], max_out], dtype=torch.int64)
+
+
+@torch.library.custom_op("d2deploy::labelled_nms", mutates_args=())
+def _labelled_nms(
+    boxes: Tensor, scores: Tensor, classes: Tensor, *, iou_threshold: float, max_out: int, num_classes: int
+) -> Tensor:
+    return nms_of_labelled(boxes, scores, classes, iou_threshold, max_out)
+
+
+@_labelled_nms.register_fake
+def _(
+    boxes: Tensor, scores: Tensor, classes: Tensor, *, iou_threshold: float, max_out: int, num_classes: int
+) -> Tensor:
     return scores.new_empty([scores.shape[0], max_out], dtype=torch.int64)
 
 
@@ -130,6 +164,25 @@ class OpaqueNMS(nn.Module):
         return _nms(boxes, scores, self.iou_threshold, self.max_out)
 
 
+class OpaqueLabelledNMS(nn.Module):
+    """A LabelledNMS that appears as one node."""
+
+    def __init__(self, op: LabelledNMS) -> None:
+        super().__init__()
+        self.iou_threshold, self.max_out, self.num_classes = op.iou_threshold, op.max_out, op.num_classes
+
+    def forward(self, boxes: Tensor, scores: Tensor, classes: Tensor) -> Tensor:
+        """See ops/labelled_nms.py."""
+        return _labelled_nms(
+            boxes,
+            scores,
+            classes,
+            iou_threshold=self.iou_threshold,
+            max_out=self.max_out,
+            num_classes=self.num_classes,
+        )
+
+
 class OpaqueRoIAlign(nn.Module):
     """A RoIAlign that appears as one node."""
 
@@ -159,6 +212,7 @@ class OpaquePrepareImages(nn.Module):
 
 OPAQUE: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
     NMS: OpaqueNMS,
+    LabelledNMS: OpaqueLabelledNMS,
     RoIAlign: OpaqueRoIAlign,
     PrepareImages: OpaquePrepareImages,
 }
@@ -169,7 +223,7 @@ def exported_program(model: Exportable) -> torch.export.ExportedProgram:
     free = torch.export.Dim.DYNAMIC
     with quiet():
         return torch.export.export(
-            swapped(model.core, OPAQUE),
+            fold_norms(swapped(model.core, OPAQUE)),
             sample_inputs(model.spec),
             dynamic_shapes=({0: free, 2: free, 3: free}, {0: free}),
             strict=False,

@@ -7,6 +7,9 @@ from typing import Any
 from d2deploy.config.node import Node
 from d2deploy.errors import ConfigError
 
+MAX_WHOLE = 2**31
+MAX_NUMBER = 3.4e38  # of a float32, which the network computes in
+
 
 def at(cfg: Node, key: str) -> Any:
     """The value of a dotted key."""
@@ -21,6 +24,8 @@ def whole(cfg: Node, key: str, *, least: int = 1) -> int:
     value = at(cfg, key)
     if type(value) is not int or value < least:
         raise refused(cfg, key, f"a whole number of at least {least}")
+    if value >= MAX_WHOLE:
+        raise refused(cfg, key, f"a whole number below {MAX_WHOLE}")
     return value
 
 
@@ -96,7 +101,8 @@ def unsupported(cfg: Node, supported: Mapping[str, Collection[Any]]) -> list[str
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    # Compared, not given to math.isfinite, which breaks on an int that no float can hold.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MAX_NUMBER
 
 
 def _are_numbers(value: Any, *, positive: bool) -> bool:

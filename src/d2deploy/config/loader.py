@@ -109,6 +109,8 @@ def _read(path: Path) -> str:
         if len(data) > MAX_BYTES:
             raise ConfigError(f"{path} has more than {MAX_BYTES} bytes: no config. Give detectron2's config.yaml.")
         return data.decode("utf-8-sig")
+    except IsADirectoryError as error:
+        raise ConfigError(f"{path} is a folder. Give the config file in it, such as config.yaml.") from error
     except FileNotFoundError as error:
         raise ConfigError(f"{path} does not exist. Give the path of detectron2's config.yaml.") from error
     except UnicodeDecodeError as error:

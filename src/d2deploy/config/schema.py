@@ -41,6 +41,7 @@ class FPN:
     out_channels: int
     norm: str
     fuse_type: str  # "sum" or "avg"
+    top_block: str  # "maxpool": one level more; "p6p7": two more, by convolutions on res5 (RetinaNet)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,26 +110,78 @@ class MaskHead:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ROIHeads:
-    """MODEL.ROI_HEADS.* with its box and mask heads."""
+class KeypointHead:
+    """MODEL.ROI_KEYPOINT_HEAD.*"""
 
-    in_features: tuple[str, ...]
+    pooler: Pooler
+    conv_dims: tuple[int, ...]
+    num_keypoints: int
+    oks_sigmas: tuple[float, ...]  # TEST.KEYPOINT_OKS_SIGMAS: one a keypoint, or none for COCO's
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detections:
+    """What every detector has in the end."""
+
     num_classes: int  # without background
     score_thresh: float
     nms_thresh: float
     detections_per_image: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ROIHeads:
+    """MODEL.ROI_HEADS.* with its heads: StandardROIHeads and CascadeROIHeads."""
+
+    in_features: tuple[str, ...]
+    detections: Detections
     box: BoxHead
+    cascade: tuple[tuple[float, float, float, float], ...]  # box weights of each stage; empty: a single stage
+    mask: MaskHead | None
+    keypoint: KeypointHead | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Res5ROIHeads:
+    """MODEL.ROI_HEADS.* where the backbone's last stage is the box head (C4 models)."""
+
+    in_features: tuple[str, ...]
+    detections: Detections
+    pooler: Pooler
+    resnet: ResNet
+    bbox_reg_weights: tuple[float, float, float, float]
+    cls_agnostic_bbox_reg: bool
     mask: MaskHead | None
 
 
 @dataclass(frozen=True, kw_only=True)
+class RetinaNet:
+    """MODEL.RETINANET.*"""
+
+    in_features: tuple[str, ...]
+    detections: Detections
+    num_convs: int
+    bbox_reg_weights: tuple[float, float, float, float]
+    topk_candidates: int  # per feature level
+    anchors: Anchors
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """A whole detector. `weights` and `dataset` are what the file names, "" when it names none."""
+    """A whole detector: RPN with RoI heads, or a RetinaNet. `weights` and `dataset`: "" when the file names none."""
 
     meta_architecture: str
     input: Input
     backbone: Backbone
-    rpn: RPN
-    roi_heads: ROIHeads
+    rpn: RPN | None
+    roi_heads: ROIHeads | Res5ROIHeads | None
+    retinanet: RetinaNet | None
     weights: str
     dataset: str  # DATASETS.TEST[0]: where the class names come from
+
+    @property
+    def detections(self) -> Detections:
+        """Classes, thresholds and cap of the detector, whichever it is."""
+        head = self.roi_heads or self.retinanet
+        assert head is not None
+        return head.detections

@@ -75,7 +75,10 @@ def _bases(given: Any, path: Path) -> Iterable[Path]:
             raise ConfigError(f"{BASE} in {path} is {base!r}; it must be the path of a config, or a list of such.")
         if "://" in base:
             raise ConfigError(f"{BASE} in {path} is {base}; d2deploy reads no config from the network. Download it.")
-        yield path.parent / os.path.expanduser(base)
+        file = path.parent / os.path.expanduser(base)
+        if not os.path.isfile(file):
+            raise ConfigError(f"{BASE} in {path} is {base}: {file} is no file. Copy it there, or mend the path.")
+        yield file
 
 
 def _upgraded(layers: list[Layer]) -> list[Layer]:

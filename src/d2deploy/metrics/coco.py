@@ -18,7 +18,7 @@ from d2deploy.errors import DatasetError
 if TYPE_CHECKING:
     from pycocotools.coco import COCO
 
-IOU_TYPES = ("bbox", "segm")
+IOU_TYPES = ("bbox", "segm")  # what an evaluation without a wish measures
 ANNOTATION_FIELDS = ("id", "image_id", "category_id", "bbox", "area")
 IMAGE_FIELDS = ("id", "file_name", "height", "width")
 CATEGORY = "AP-"
@@ -33,6 +33,17 @@ SUMMARY: dict[str, tuple[int | slice, int]] = {
     "APm": (slice(None), 2),
     "APl": (slice(None), 3),
 }
+
+
+# Keypoints have no small objects.
+KEYPOINT_SUMMARY: dict[str, tuple[int | slice, int]] = {
+    "AP": (slice(None), 0),
+    "AP50": (0, 0),
+    "AP75": (5, 0),
+    "APm": (slice(None), 1),
+    "APl": (slice(None), 2),
+}
+COCO_KEYPOINTS = 17  # pycocotools has sigmas for these
 
 
 @dataclass(frozen=True)
@@ -132,10 +143,12 @@ def evaluate_coco(
     iou_types: Sequence[str] = IOU_TYPES,
     image_ids: Sequence[int] | None = None,
     max_detections: int = 100,
+    keypoint_sigmas: Sequence[float] = (),
 ) -> Metrics:
     """AP of COCO result records (as results.to_coco writes them) on the annotations of `coco_json`.
 
-    `image_ids`: the images to count, all without it; `max_detections`: the best of each image and class that count.
+    `image_ids`: the images to count, all without it; `max_detections`: the best of each image and class that count;
+    `keypoint_sigmas`: how exactly people mark each keypoint, for the IoU type "keypoints" (empty: COCO's 17).
     Numbers as detectron2 evaluation/coco_evaluation.py (02b5c4e2): no result at all gives NaN, a single class no
     number of its own. Raises DatasetError: unreadable annotations; results of other images or categories; masks
     asked for that results or annotations do not have.
@@ -143,44 +156,52 @@ def evaluate_coco(
     coco = read_coco(coco_json) if isinstance(coco_json, str | Path) else coco_json
     _check_results(results, coco)
     if not results:
-        return Metrics({iou_type: dict.fromkeys(SUMMARY, math.nan) for iou_type in iou_types})
+        return Metrics({iou_type: dict.fromkeys(_summary_of(iou_type), math.nan) for iou_type in iou_types})
     names = [category["name"] for category in coco.loadCats(sorted(coco.getCatIds()))]
     scores = {}
     for iou_type in iou_types:
         if iou_type == "segm":
             _check_masks(results, coco)
-        precision = _precision(results, coco, iou_type, image_ids=image_ids, max_detections=max_detections)
-        scores[iou_type] = _summarise(precision, names)
+        if iou_type == "keypoints":
+            _check_keypoints(coco, keypoint_sigmas)
+        evaluation = _evaluation(results, coco, iou_type)
+        if iou_type != "keypoints":
+            evaluation.params.maxDets = [max_detections]
+        elif keypoint_sigmas:
+            evaluation.params.kpt_oks_sigmas = np.array(keypoint_sigmas)
+        scores[iou_type] = _summarise(_precision(evaluation, image_ids), names, _summary_of(iou_type))
     return Metrics(scores)
 
 
-def _precision(
-    results: Sequence[Mapping[str, Any]],
-    coco: "COCO",
-    iou_type: str,
-    *,
-    image_ids: Sequence[int] | None,
-    max_detections: int,
-) -> np.ndarray:
-    """pycocotools' precision: float64 [thresholds, recalls, categories, areas, caps], -1 where undefined."""
+def _summary_of(iou_type: str) -> dict[str, tuple[int | slice, int]]:
+    return KEYPOINT_SUMMARY if iou_type == "keypoints" else SUMMARY
+
+
+def _evaluation(results: Sequence[Mapping[str, Any]], coco: "COCO", iou_type: str) -> Any:
     from pycocotools.cocoeval import COCOeval
 
     # Small, medium and large go by the area of what is measured: pycocotools takes the box's whenever it sees one.
     dropped = "bbox" if iou_type == "segm" else "segmentation"
     records = [{key: value for key, value in record.items() if key != dropped} for record in results]
     with redirect_stdout(io.StringIO()):
-        evaluation = COCOeval(coco, coco.loadRes(records), iou_type)
-        evaluation.params.maxDets = [max_detections]
-        if image_ids is not None:
-            evaluation.params.imgIds = list(image_ids)
+        return COCOeval(coco, coco.loadRes(records), iou_type)
+
+
+def _precision(evaluation: Any, image_ids: Sequence[int] | None) -> np.ndarray:
+    """pycocotools' precision: float64 [thresholds, recalls, categories, areas, caps], -1 where undefined."""
+    if image_ids is not None:
+        evaluation.params.imgIds = list(image_ids)
+    with redirect_stdout(io.StringIO()):
         evaluation.evaluate()
         evaluation.accumulate()
     precision: np.ndarray = evaluation.eval["precision"]
     return precision
 
 
-def _summarise(precision: np.ndarray, names: Sequence[str]) -> dict[str, float]:
-    scores = {key: _mean(precision[iou, :, :, area, -1]) for key, (iou, area) in SUMMARY.items()}
+def _summarise(
+    precision: np.ndarray, names: Sequence[str], summary: Mapping[str, tuple[int | slice, int]]
+) -> dict[str, float]:
+    scores = {key: _mean(precision[iou, :, :, area, -1]) for key, (iou, area) in summary.items()}
     if len(names) > 1:
         scores |= {CATEGORY + name: _mean(precision[:, :, k, 0, -1]) for k, name in enumerate(names)}
     return scores
@@ -219,6 +240,15 @@ def _check_results(results: Sequence[Mapping[str, Any]], coco: "COCO") -> None:
                 f"A result is of image {record['image_id']} and category {record['category_id']}, not both of which "
                 f"the annotations have. Evaluate on the data set that the results were made from."
             )
+
+
+def _check_keypoints(coco: "COCO", sigmas: Sequence[float]) -> None:
+    counts = {len(row.get("keypoints", ())) // 3 for row in coco.dataset["annotations"]}
+    if counts != {len(sigmas) or COCO_KEYPOINTS}:
+        raise DatasetError(
+            f"Keypoint AP needs a sigma for each keypoint: there are {len(sigmas) or COCO_KEYPOINTS}, and the "
+            f"annotations have {', '.join(map(str, sorted(counts)))} keypoints. Set TEST.KEYPOINT_OKS_SIGMAS in the config."
+        )
 
 
 def _check_masks(results: Sequence[Mapping[str, Any]], coco: "COCO") -> None:

@@ -18,9 +18,8 @@ class FastRCNNConvFCHead(nn.Sequential):
         for i in range(1, config.num_conv + 1):
             layers[f"conv{i}"] = Conv2d(channels, config.conv_dim, kernel_size=3, norm=config.norm, relu=True)
             channels = config.conv_dim
-        size = channels * config.pooler.resolution**2 if config.num_fc else channels
-        if config.num_fc:
-            layers["flatten"] = nn.Flatten()
+        size = channels * config.pooler.resolution**2
+        layers["flatten"] = nn.Flatten()
         for i in range(1, config.num_fc + 1):
             layers[f"fc{i}"] = nn.Linear(size, config.fc_dim)
             layers[f"fc_relu{i}"] = nn.ReLU()
@@ -32,12 +31,19 @@ class FastRCNNConvFCHead(nn.Sequential):
 class FastRCNNOutputLayers(nn.Module):
     """Class scores (background last) and box deltas; decodes them against the proposals."""
 
-    def __init__(self, config: schema.BoxHead, *, in_channels: int, num_classes: int) -> None:
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        num_classes: int,
+        cls_agnostic_bbox_reg: bool,
+        bbox_reg_weights: tuple[float, float, float, float],
+    ) -> None:
         super().__init__()
-        self.num_box_classes = 1 if config.cls_agnostic_bbox_reg else num_classes
+        self.num_box_classes = 1 if cls_agnostic_bbox_reg else num_classes
         self.cls_score = nn.Linear(in_channels, num_classes + 1)
         self.bbox_pred = nn.Linear(in_channels, self.num_box_classes * 4)
-        self.bbox_reg_weights = config.bbox_reg_weights
+        self.bbox_reg_weights = bbox_reg_weights
 
     def forward(self, hidden: Tensor, proposals: Tensor) -> tuple[Tensor, Tensor]:
         """hidden[R,C], proposals[R,4] -> scores[R,K] of the K classes, boxes[R,K or 1,4] (one when class-agnostic)."""

@@ -1,5 +1,7 @@
 """ResNet 18 to 152 and ResNeXt: stem, res2..res5."""
 
+import dataclasses
+
 from torch import Tensor, nn
 
 from d2deploy.config import schema
@@ -101,6 +103,7 @@ class ResNet(nn.Module):
             channels, stride = config.res2_out_channels * 2 ** (number - 2), stride * first_stride
             self.out_channels[name], self.out_strides[name] = channels, stride
         self.stages = Alias(self, self.stage_names)
+        self.size_divisor = 1  # detectron2 pads for a pyramid only
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """x[N,3,H,W] -> {stage: [N,C,H/stride,W/stride]}."""
@@ -111,6 +114,11 @@ class ResNet(nn.Module):
             if self.stage_names[i] in self.out_features:
                 features[self.stage_names[i]] = x
         return features
+
+
+def res5_of_boxes(config: schema.ResNet, *, in_channels: int) -> nn.Sequential:
+    """res5 as the box head of a C4 model: on pooled features, never frozen."""
+    return _stage(dataclasses.replace(config, freeze_at=0), 5, in_channels, first_stride=2)
 
 
 def _norm(config: schema.ResNet, *, stage: int) -> str:

@@ -1,73 +1,84 @@
-"""RoI heads: proposals to detections, and a mask for each of them."""
+"""RoI heads on feature levels: proposals to detections, and a mask or keypoints for each of them."""
 
 import torch
 from torch import Tensor, nn
 
 from d2deploy.config import schema
+from d2deploy.models.alias import Alias
 from d2deploy.models.box_head import FastRCNNConvFCHead, FastRCNNOutputLayers
+from d2deploy.models.detections import DetectionSelector
+from d2deploy.models.keypoint_head import KRCNNConvDeconvUpsampleHead
 from d2deploy.models.mask_head import MaskRCNNConvUpsampleHead
 from d2deploy.models.pooler import ROIPooler
 from d2deploy.ops.boxes import clip_boxes
 from d2deploy.ops.image_index import ImageIndex
-from d2deploy.ops.nms import NMS
 
 
-class StandardROIHeads(nn.Module):
-    """Box head on every proposal, class-wise NMS, mask head on what is left (detectron2 roi_heads.py, fast_rcnn.py)."""
+class ROIHeads(nn.Module):
+    """Box head on every proposal, class-wise NMS, further heads on what is left.
+
+    detectron2's StandardROIHeads and CascadeROIHeads: a cascade refines its boxes stage by stage, clipped to the image
+    between stages, and averages the stages' scores; a single stage is a cascade of one (roi_heads.py, cascade_rcnn.py).
+    """
 
     def __init__(self, config: schema.ROIHeads, *, channels: int, strides: list[int]) -> None:
         super().__init__()
         self.in_features = list(config.in_features)
-        self.num_classes = config.num_classes
-        self.score_thresh = config.score_thresh
         self.box_pooler = ROIPooler(config.box.pooler, strides=strides)
-        self.box_head = FastRCNNConvFCHead(config.box, in_channels=channels)
-        self.box_predictor = FastRCNNOutputLayers(
-            config.box, in_channels=self.box_head.out_channels, num_classes=config.num_classes
-        )
+        stages = config.cascade or (config.box.bbox_reg_weights,)
+        heads = [FastRCNNConvFCHead(config.box, in_channels=channels) for _ in stages]
+        predictors = [
+            FastRCNNOutputLayers(
+                in_channels=head.out_channels,
+                num_classes=config.detections.num_classes,
+                cls_agnostic_bbox_reg=config.box.cls_agnostic_bbox_reg,
+                bbox_reg_weights=weights,
+            )
+            for head, weights in zip(heads, stages, strict=True)
+        ]
+        self.box_head: nn.Module = nn.ModuleList(heads) if config.cascade else heads[0]
+        self.box_predictor: nn.Module = nn.ModuleList(predictors) if config.cascade else predictors[0]
+        stage_names = [f".{i}" for i in range(len(stages))] if config.cascade else [""]
+        self.stage_heads = Alias(self, [f"box_head{name}" for name in stage_names])
+        self.stage_predictors = Alias(self, [f"box_predictor{name}" for name in stage_names])
         self.image_index = ImageIndex()
-        self.nms = NMS(iou_threshold=config.nms_thresh, max_out=config.detections_per_image)
+        self.select = DetectionSelector(config.detections)
         self.mask_pooler: nn.Module | None = None
         self.mask_head: nn.Module | None = None
         if config.mask is not None:
             self.mask_pooler = ROIPooler(config.mask.pooler, strides=strides)
-            self.mask_head = MaskRCNNConvUpsampleHead(config.mask, in_channels=channels, num_classes=config.num_classes)
+            self.mask_head = MaskRCNNConvUpsampleHead(
+                config.mask, in_channels=channels, num_classes=config.detections.num_classes
+            )
+        self.keypoint_pooler: nn.Module | None = None
+        self.keypoint_head: nn.Module | None = None
+        if config.keypoint is not None:
+            self.keypoint_pooler = ROIPooler(config.keypoint.pooler, strides=strides)
+            self.keypoint_head = KRCNNConvDeconvUpsampleHead(config.keypoint, in_channels=channels)
 
     def forward(
         self, features: dict[str, Tensor], proposals: Tensor, logits: Tensor, image_sizes: Tensor
     ) -> list[Tensor]:
         """{level: [N,C,H,W]}, proposals[N,P,4] and logits[N,P] of the RPN, image_sizes[N,2] -> the core's outputs."""
         levels = [features[name] for name in self.in_features]
-        boxes, scores = self.box_branch(levels, proposals, logits, image_sizes)
-        detections = self.best_detections(boxes, scores)
+        boxes, scores = self.box_branch(levels, proposals, image_sizes)
+        detections = self.select(boxes, scores, logits, image_sizes)
+        boxes, classes, image_index = detections[0], detections[2], detections[3]
         if self.mask_pooler is not None and self.mask_head is not None:
-            pooled = self.mask_pooler(levels, detections[0], detections[3])
-            detections.append(self.mask_head(pooled, detections[2]))
+            detections.append(self.mask_head(self.mask_pooler(levels, boxes, image_index), classes))
+        if self.keypoint_pooler is not None and self.keypoint_head is not None:
+            detections.append(self.keypoint_head(self.keypoint_pooler(levels, boxes, image_index)))
         return detections
 
-    def box_branch(
-        self, levels: list[Tensor], proposals: Tensor, logits: Tensor, image_sizes: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Boxes[N,K,P,4] clipped to their image and scores[N,K,P]; -inf for what is no detection."""
-        image_index = self.image_index(proposals)
-        pooled = self.box_pooler(levels, proposals.flatten(0, 1), image_index.flatten())
-        scores, boxes = self.box_predictor(self.box_head(pooled), proposals.flatten(0, 1))
-        is_finite = torch.isfinite(scores).all(1) & torch.isfinite(boxes).all(-1).all(-1)
-        is_valid = is_finite[:, None] & (scores > self.score_thresh)
-        scores = scores.masked_fill(~is_valid, float("-inf"))
-        shape = [proposals.shape[0], proposals.shape[1], -1]
-        scores_NPK = scores.reshape(shape).masked_fill((logits == float("-inf"))[:, :, None], float("-inf"))
-        boxes_NPK4 = clip_boxes(boxes.reshape(shape + [4]), image_sizes)
-        boxes_NPK4 = boxes_NPK4.expand(-1, -1, self.num_classes, -1)
-        return boxes_NPK4.transpose(1, 2), scores_NPK.transpose(1, 2)
-
-    def best_detections(self, boxes_NKP4: Tensor, scores_NKP: Tensor) -> list[Tensor]:
-        """boxes[D,4], scores[D], classes[D], image_index[D]: images in order, scores falling within each."""
-        best = self.nms(boxes_NKP4, scores_NKP)
-        found = (best >= 0).nonzero()
-        image_index = found[:, 0]
-        index = best[image_index, found[:, 1]]
-        classes = index.div(scores_NKP.shape[2], rounding_mode="floor")
-        proposal = index - classes * scores_NKP.shape[2]
-        boxes = boxes_NKP4[image_index, classes, proposal]
-        return [boxes, scores_NKP[image_index, classes, proposal], classes, image_index]
+    def box_branch(self, levels: list[Tensor], proposals: Tensor, image_sizes: Tensor) -> tuple[Tensor, Tensor]:
+        """Boxes[N*P,K or 1,4] of the last stage, not clipped, and scores[N*P,K] averaged over the stages."""
+        image_index = self.image_index(proposals).flatten()
+        current = proposals.flatten(0, 1)
+        boxes = current[:, None]
+        scores: list[Tensor] = []
+        for i, (head, predictor) in enumerate(zip(self.stage_heads, self.stage_predictors)):
+            if i > 0:
+                current = clip_boxes(boxes.reshape(proposals.shape), image_sizes).flatten(0, 1)
+            stage_scores, boxes = predictor(head(self.box_pooler(levels, current, image_index)), current)
+            scores.append(stage_scores)
+        return boxes, torch.stack(scores).mean(dim=0)

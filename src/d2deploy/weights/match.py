@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from d2deploy.errors import WeightsError
 from d2deploy.optional import optional
-from d2deploy.weights.rename import Shape, match_by_suffix
+from d2deploy.weights.rename import CLASSIFIER, Shape, from_caffe2, from_torchvision, is_torchvision, match_by_suffix
 
 if TYPE_CHECKING:
     import torch  # noqa: TID251 - its types only
@@ -34,7 +34,11 @@ class Misshaped:
 
 @dataclass(frozen=True, kw_only=True)
 class LoadReport:
-    """What became of each tensor. Names are the network's, of unexpected and ignored ones the checkpoint's."""
+    """What became of each tensor.
+
+    Names are the network's; of what only the checkpoint has they are its own, Caffe2's and torchvision's as rename.py
+    puts them.
+    """
 
     loaded: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()  # in the network only
@@ -120,8 +124,9 @@ def load_weights(module: "nn.Module", checkpoint: "Checkpoint") -> LoadReport:
     """Put the checkpoint's tensors in place of the parameters and buffers in `module.state_dict()`, by name.
 
     Tensors get the network's dtype and device (the CPU when it is on meta) and are not copied where these are right:
-    they may lie on the file's memory map. What does not fit is left as it was, and named in the report. Raises
-    WeightsError when names must be matched by their ends and two tensors of the network claim the same one.
+    they may lie on the file's memory map. What does not fit is left as it was, and named in the report. Names of Caffe2
+    and of torchvision's ResNet become detectron2's first. Raises WeightsError when names must be matched by their ends
+    and two tensors of the network claim the same one.
     """
     network = module.state_dict()
     tensors = _under_network_names(network, checkpoint)
@@ -129,32 +134,42 @@ def load_weights(module: "nn.Module", checkpoint: "Checkpoint") -> LoadReport:
     fitting = [name for name in shared if network[name].shape == tensors[name].shape]
     placed = {name: _placed(tensors[name], network[name]) for name in fitting}
     absent = [name for name in network if name not in tensors]
-    zeros = _zero_counters({name: network[name] for name in absent})
-    module.load_state_dict({**placed, **zeros}, strict=False, assign=True)
-    ignored = [name for name in absent if _IGNORED.search(name) and (name in zeros or not network[name].is_meta)]
+    filled = {**_zero_counters({name: network[name] for name in absent}), **_plain_statistics(network, tensors)}
+    module.load_state_dict({**placed, **filled}, strict=False, assign=True)
+    ignored = [name for name in absent if name in filled or (_IGNORED.search(name) and not network[name].is_meta)]
     left_over = [name for name in tensors if name not in network]
+    unused = [name for name in left_over if _IGNORED.search(name) or _is_classifier(name, checkpoint)]
     return LoadReport(
         loaded=tuple(fitting),
         missing=tuple(name for name in absent if name not in ignored),
-        unexpected=tuple(name for name in left_over if not _IGNORED.search(name)),
+        unexpected=tuple(name for name in left_over if name not in unused),
         misshaped=tuple(
             Misshaped(name=name, checkpoint=tuple(tensors[name].shape), network=tuple(network[name].shape))
             for name in shared
             if name not in placed
         ),
-        ignored=(*ignored, *(name for name in left_over if _IGNORED.search(name))),
+        ignored=(*ignored, *unused),
         path=checkpoint.path,
     )
 
 
 def _under_network_names(network: "dict[str, torch.Tensor]", checkpoint: "Checkpoint") -> "dict[str, torch.Tensor]":
-    if not checkpoint.needs_matching:
-        return checkpoint.tensors
-    tensors = checkpoint.tensors
+    tensors, needs_matching = checkpoint.tensors, checkpoint.needs_matching
+    if needs_matching and checkpoint.author == "Caffe2":
+        tensors = from_caffe2(tensors)
+    elif is_torchvision(tensors) and not any("layer1." in name for name in network):
+        tensors, needs_matching = from_torchvision(tensors), True
+    if not needs_matching:
+        return tensors
     pairs = match_by_suffix(_shapes(network), _shapes(tensors))
     taken = set(pairs.values())
     others = {name: tensor for name, tensor in tensors.items() if name not in taken}
     return {**{name: tensors[source] for name, source in pairs.items()}, **others}
+
+
+def _is_classifier(name: str, checkpoint: "Checkpoint") -> bool:
+    """Whether it is left over from ImageNet. Only checkpoints with ends of names hold such, or those begun with one."""
+    return CLASSIFIER.fullmatch(name) is not None and (checkpoint.needs_matching or name.startswith("stem."))
 
 
 def _shapes(tensors: "dict[str, torch.Tensor]") -> dict[str, Shape]:
@@ -170,6 +185,28 @@ def _zero_counters(absent: "dict[str, torch.Tensor]") -> "dict[str, torch.Tensor
     torch = optional("torch", extra="torch")
     counters = {name: tensor for name, tensor in absent.items() if name.endswith("num_batches_tracked")}
     return {name: torch.zeros(tensor.shape, dtype=tensor.dtype) for name, tensor in counters.items() if tensor.is_meta}
+
+
+def _plain_statistics(
+    network: "dict[str, torch.Tensor]", tensors: "dict[str, torch.Tensor]"
+) -> "dict[str, torch.Tensor]":
+    """Mean 0 and variance 1 for each FrozenBatchNorm2d of which the checkpoint has weight and bias alone.
+
+    Caffe2 folds the statistics into weight and bias; detectron2 fills them in like this (layers/batch_norm.py). A norm
+    that counts its steps is no frozen one: what it lacks is missing.
+    """
+    library = optional("torch", extra="torch")
+    filled: dict[str, torch.Tensor] = {}
+    for mean in (name for name in network if name.endswith("running_mean")):
+        layer = mean.removesuffix("running_mean")
+        variance = f"{layer}running_var"
+        is_frozen = f"{layer}num_batches_tracked" not in network
+        if is_frozen and f"{layer}weight" in tensors and mean not in tensors and variance not in tensors:
+            like = network[mean]
+            device = "cpu" if like.is_meta else like.device
+            filled[mean] = library.zeros(like.shape, dtype=like.dtype, device=device)
+            filled[variance] = library.ones(like.shape, dtype=like.dtype, device=device)
+    return filled
 
 
 def _shortened(lines: list[str], most: int) -> Iterator[str]:

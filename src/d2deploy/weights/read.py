@@ -1,7 +1,8 @@
 """Read a checkpoint file without running anything that is in it.
 
 The file's suffix says what it is, as in detectron2 (checkpoint/detection_checkpoint.py, 02b5c4e2): `.pkl` is a pickle
-of numpy arrays, `.pyth` comes from pycls, and anything else is a file that torch.save wrote.
+of numpy arrays, of detectron2 or, older, of Caffe2; `.pyth` comes from pycls, and anything else is a file that
+torch.save wrote. Only `.safetensors` is ours.
 """
 
 import os
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from d2deploy.errors import WeightsError
 from d2deploy.optional import optional
 from d2deploy.weights.pickles import STAND_INS, ForeignName, PickledArray, printable, read_pickle
+from d2deploy.weights.safetensors import read_safetensors
 
 if TYPE_CHECKING:
     import torch  # noqa: TID251 - its types only
@@ -36,7 +38,7 @@ class Checkpoint:
 
     `tensors` are on the CPU, dense, of any of torch's plain dtypes, and of a .pth file they lie on its memory map:
     the file must stay as it is while they are in use. `needs_matching`: the names are only the ends of the network's
-    names (detectron2's matching heuristics).
+    names (detectron2's matching heuristics), or, when `author` is Caffe2, blobs that rename.py knows.
     """
 
     tensors: "dict[str, torch.Tensor]"
@@ -70,7 +72,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 def _locate(path: str | Path) -> tuple[Path, bool]:
     text = str(path)
     if re.match(r"[a-z][a-z0-9+.-]+://", text):
-        raise WeightsError(f"{text} is an address. d2deploy downloads nothing: fetch the file, then give its path.")
+        raise WeightsError(f"{text} is an address, not a file: d2deploy.weights.download fetches it.")
     name, has_query, query = text.rpartition("?")
     if not has_query or os.path.exists(text):
         return Path(path), False
@@ -111,12 +113,21 @@ def _read_zoo(path: Path, head: bytes) -> dict[str, Any]:
     content = _read_plain(path)
     if content == LEGACY_MAGIC:
         raise WeightsError(f"{path} was written by torch.save: it is not a pickle of numpy arrays. Rename it to .pth.")
-    if isinstance(content, dict) and (isinstance(content.get("blobs"), dict) or "model" not in content):
-        raise WeightsError(
-            f"{path} has no 'model': it looks like the old form of Caffe2 and Detectron1, which is not read yet. "
-            f"Load it in detectron2 and save it again: {SAVE_AGAIN}"
-        )
-    return _mapping(content, path)
+    content = _mapping(content, path)
+    blobs = content.get("blobs")
+    if isinstance(blobs, dict):
+        return _caffe2(blobs)
+    # Blobs of Caffe2 have no dots in their names, tensors of networks in torch always have.
+    is_flat = "model" not in content and not any(isinstance(value, dict) for value in content.values())
+    if is_flat and not any("." in str(name) for name in content):
+        return _caffe2(content)
+    return content
+
+
+def _caffe2(blobs: dict[str, Any]) -> dict[str, Any]:
+    """Blobs of Detectron, less those of its training."""
+    kept = {name: value for name, value in blobs.items() if not str(name).endswith("_momentum")}
+    return {"model": kept, "__author__": "Caffe2", "matching_heuristics": True}
 
 
 def _read_plain(path: Path) -> Any:
@@ -143,8 +154,11 @@ def _read_pycls(path: Path, head: bytes) -> dict[str, Any]:
     return {"model": kept, "__author__": "pycls", "matching_heuristics": True}
 
 
-def _refuse_safetensors(path: Path, head: bytes) -> dict[str, Any]:
-    raise WeightsError(f"{path} is in the safetensors format, which is not read yet. Save it as: {SAVE_AGAIN}")
+def _read_safetensors(path: Path, head: bytes) -> dict[str, Any]:
+    try:
+        return {"model": read_safetensors(path)}
+    except (ValueError, OSError) as error:
+        raise _damaged(path, "safetensors", error) from error
 
 
 def _read_torch(path: Path, head: bytes) -> dict[str, Any]:
@@ -212,7 +226,7 @@ def _damaged(path: Path, form: str, error: Exception) -> WeightsError:
         reason += f": {printable(said[1])}"
     return WeightsError(
         f"{path} cannot be read as {form} ({reason}). It is cut off, damaged or another kind of file: "
-        f"copy or download it again, and keep its suffix (.pkl: numpy arrays, .pth: torch.save)."
+        f"copy or download it again, and keep its suffix (.pkl: numpy arrays, .pth: torch.save, .safetensors)."
     )
 
 
@@ -265,5 +279,5 @@ def _without_module(tensors: "dict[str, torch.Tensor]") -> "dict[str, torch.Tens
 _READERS: dict[str, Callable[[Path, bytes], dict[str, Any]]] = {
     ".pkl": _read_zoo,
     ".pyth": _read_pycls,
-    ".safetensors": _refuse_safetensors,
+    ".safetensors": _read_safetensors,
 }

@@ -49,7 +49,10 @@ def _verdict(manifest: Manifest) -> str:
     report: dict[str, Any] | None = manifest.verification
     if report is None:
         return "never (d2deploy verify)"
-    images, against = len(report["rows"]), report["source"]
-    if report["ok"]:
-        return f"yes: the same as {against} on {images} images"
-    return f"FAILED against {against} on {images} images: " + "; ".join(report["reasons"])
+    try:
+        images, against = len(report["rows"]), report["source"]
+        if report["ok"]:
+            return f"yes: the same as {against} on {images} images"
+        return f"FAILED against {against} on {images} images: " + "; ".join(report["reasons"])
+    except (LookupError, TypeError):
+        return "unknown, the report cannot be read (d2deploy verify)"

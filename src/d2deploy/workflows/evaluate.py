@@ -54,7 +54,8 @@ def evaluate(
     with Predictor(source, device=device) as predictor:
         category_ids = sorted(coco.getCatIds())
         _check_classes(predictor.spec.num_classes, category_ids, coco_json)
-        with_masks = any(tensor.name == "mask_probs" for tensor in predictor.spec.outputs)
+        outputs = {tensor.name for tensor in predictor.spec.outputs}
+        sigmas = predictor.spec.keypoint_sigmas
         seconds = 0.0
         for number, image in enumerate(images, start=1):
             start = time.perf_counter()
@@ -64,8 +65,18 @@ def evaluate(
             results += to_coco(instances, image_id=image["id"], category_ids=category_ids)
             if progress is not None:
                 progress(number, len(images))
-    iou_types = ("bbox", "segm") if with_masks and annotations_have_masks else ("bbox",)
-    metrics = evaluate_coco(results, coco, iou_types=iou_types, image_ids=[image["id"] for image in images])
+    iou_types = ["bbox"]
+    if "mask_probs" in outputs and annotations_have_masks:
+        iou_types.append("segm")
+    if "keypoint_heatmaps" in outputs and any(row.get("keypoints") for row in coco.dataset["annotations"]):
+        iou_types.append("keypoints")
+    metrics = evaluate_coco(
+        results,
+        coco,
+        iou_types=iou_types,
+        image_ids=[image["id"] for image in images],
+        keypoint_sigmas=sigmas,
+    )
     return Evaluation(metrics=metrics, results=results, seconds_per_image=seconds / len(images))
 
 

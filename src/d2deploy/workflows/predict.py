@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image
 
-from d2deploy.artifact import ModelSpec, write_bytes
+from d2deploy.artifact import MANIFEST, ModelSpec, write_bytes
 from d2deploy.draw import draw_instances
 from d2deploy.errors import ImageError, OutputError
 from d2deploy.image import to_array
@@ -19,6 +19,7 @@ from d2deploy.runner import Source
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 """What counts as an image when a folder is given; a file named by itself may have any name."""
+_ID_DIGITS = 18  # of an id that other programs can read
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,14 @@ def image_files(paths: Sequence[str | Path]) -> list[Path]:
     """
     files: list[Path] = []
     for path in map(Path, paths):
+        if (path / MANIFEST).is_file():
+            raise ImageError(f"{path} is an artifact, where images must be. An artifact is given first, and alone.")
         found = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
         if not found:
             raise ImageError(f"{path} has no image in it ({', '.join(SUFFIXES)}). Give another folder, or image files.")
+        if missing := [file for file in found if not file.is_file()]:
+            raise ImageError(f"{missing[0]} does not exist or is no file. Check the path.")
         files += found
-    if missing := [file for file in files if not file.is_file()]:
-        raise ImageError(f"{missing[0]} does not exist or is no file. Check the path.")
     if not files:
         raise ImageError("No image was given. Give image files or folders.")
     return files
@@ -70,11 +73,13 @@ def predict(
 
     `output`: where drawn pictures go: a picture file for one image, a folder for several. Drawn are detections of at
     least `min_score`; the records hold all. `category_ids`: the dataset ids of the classes in COCO records, contiguous
-    ids when None; a record's image_id is the file's name where that is a number, else the image's place from 1 on.
+    ids when None; a record's image_id is the file's name where all names are numbers, and different ones, else the
+    image's place from 1 on.
 
     Raises ImageError, OutputError, and what Predictor raises.
     """
     targets = picture_paths(output, images) if output else [None] * len(images)
+    image_ids = _image_ids(images)
     predictions = Predictions()
     with Predictor(source, device=device) as predictor:
         spec = predictor.spec
@@ -87,7 +92,7 @@ def predict(
                 write_bytes(target, _encoded(picture, target.suffix))
             predictions.lines.append(f"{given.name}: {_summary(found, spec)}" + (f" -> {target}" if target else ""))
             predictions.images.append(to_json(found, class_names=spec.class_names, file=given.name))
-            predictions.coco.extend(to_coco(found, image_id=_image_id(given, number), category_ids=ids))
+            predictions.coco.extend(to_coco(found, image_id=image_ids[number - 1], category_ids=ids))
             if progress:
                 progress(number, len(images))
     return predictions
@@ -96,12 +101,15 @@ def predict(
 def picture_paths(output: Path, images: Sequence[Given]) -> list[Path]:
     """A picture's path for each image: `output` itself for one image, else <output>/<name>.png, all different.
 
-    Raises OutputError: several images for one picture, or a picture that would replace one of the images.
+    Raises OutputError: several images for one picture, a picture that would replace one of the images, an ending that
+    Pillow knows but cannot write photographs as.
     """
     kind = Image.registered_extensions().get(output.suffix.lower())
     is_picture = kind in Image.SAVE and not output.is_dir()
     if is_picture and len(images) > 1:
         raise OutputError(f"{output} is one picture, but {len(images)} images were given. Give a folder as --output.")
+    if is_picture:
+        _encoded(Image.new("RGB", (16, 16)), output.suffix)  # before the work, not after it
     paths = [output] if is_picture else [output / f"{stem}.png" for stem in _stems(images)]
     originals = {given.file.resolve() for given in images if isinstance(given.file, Path)}
     if clash := [path for path in paths if path.resolve() in originals]:
@@ -121,14 +129,19 @@ def _stems(images: Sequence[Given]) -> list[str]:
     return stems
 
 
-def _image_id(given: Given, number: int) -> int:
-    stem = Path(given.name).stem
-    return int(stem) if stem.isascii() and stem.isdigit() else number
+def _image_ids(images: Sequence[Given]) -> list[int]:
+    stems = [Path(given.name).stem for given in images]
+    ids = [int(stem) for stem in stems if stem.isascii() and stem.isdigit() and len(stem) <= _ID_DIGITS]
+    return ids if len(set(ids)) == len(stems) else list(range(1, len(stems) + 1))
 
 
 def _encoded(picture: Image.Image, suffix: str) -> bytes:
     data = io.BytesIO()
-    picture.save(data, format=Image.registered_extensions()[suffix.lower()])
+    try:
+        picture.save(data, format=Image.registered_extensions()[suffix.lower()])
+    except Exception as error:  # Pillow's writers raise almost anything for what their format cannot hold
+        size = f"{picture.width} x {picture.height}"
+        raise OutputError(f"A picture of {size} pixels cannot be a {suffix} file: {error}. Choose .png.") from error
     return data.getvalue()
 
 

@@ -38,6 +38,7 @@ class Budget:
     boxes_px: float = 0.05  # any box coordinate, pixels of the original image
     scores: float = 2e-4
     mask_iou: float = 0.99  # at least
+    keypoints_px: float = 0.1  # either coordinate, pixels of the original image
     threshold_margin: float = 1e-3  # how near a cut-off a score must be for its detection to be absent on one side
 
 
@@ -56,6 +57,7 @@ class Row:
     unmatched: int  # without partner and without excuse
     excused: int  # without partner, within the margin of a cut-off
     faults: tuple[str, ...]  # what is over the budget, in words
+    keypoints_px: float | None = None
     is_tie: bool = False  # equal only to the source's result for the same image with noise of float32's size
 
     @property
@@ -132,11 +134,13 @@ class Report:
             boxes_px=_worst(max, (row.boxes_px for row in self.rows)),
             scores=_worst(max, (row.scores for row in self.rows)),
             mask_iou=_worst(min, (row.mask_iou for row in self.rows)),
+            keypoints_px=_worst(max, (row.keypoints_px for row in self.rows)),
             faults=tuple(self.reasons),
         )
 
 
 _SHOWN = 3
+_DIFFERENCES = (("boxes_px", "boxes", " px"), ("scores", "scores", ""), ("keypoints_px", "keypoints", " px"))
 # float32 keeps a grey level of 255 to 1.5e-5, and a hundred layers round it again and again.
 _NOISE = 1e-3  # grey levels
 _TRIES = 8
@@ -204,13 +208,15 @@ def compare(name: str, a: Instances, b: Instances, *, thresholds: Thresholds, bu
         "boxes_px": _largest(a.pred_boxes[left], b.pred_boxes[right]),
         "scores": _largest(a.scores[left], b.scores[right]),
         "mask_iou": min(masks, default=None),
+        "keypoints_px": _keypoint_difference(a, b, matching.pairs),
         "unmatched": len(alone) - excused,
     }
     faults = list(_faults(found, budget, masks))
     if not finite:
         faults.append("numbers that are not finite")
-    if (a.pred_masks is None) != (b.pred_masks is None):
-        faults.append("masks on one side only")
+    for part in ("masks", "keypoints"):
+        if (getattr(a, f"pred_{part}") is None) != (getattr(b, f"pred_{part}") is None):
+            faults.append(f"{part} on one side only")
     return Row(
         image=name,
         size=a.image_size,
@@ -263,7 +269,7 @@ def _cut_off(a: Instances, b: Instances, thresholds: Thresholds) -> float:
 def _faults(found: dict[str, Any], budget: Budget, masks: list[float]) -> Iterator[str]:
     if found["unmatched"]:
         yield f"{found['unmatched']} detections without partner"
-    for key, words, unit in (("boxes_px", "boxes", " px"), ("scores", "scores", "")):
+    for key, words, unit in _DIFFERENCES:
         # Written as "not <=" so that a NaN is a fault.
         if found[key] is not None and not found[key] <= getattr(budget, key):
             yield f"{words} differ by {found[key]:.3g}{unit}, allowed are {getattr(budget, key):g}{unit}"
@@ -274,6 +280,13 @@ def _faults(found: dict[str, Any], budget: Budget, masks: list[float]) -> Iterat
 
 def _largest(a: np.ndarray, b: np.ndarray) -> float | None:
     return float(np.abs(a.astype(np.float64) - b.astype(np.float64)).max()) if len(a) else None
+
+
+def _keypoint_difference(a: Instances, b: Instances, pairs: np.ndarray) -> float | None:
+    if a.pred_keypoints is None or b.pred_keypoints is None:
+        return None
+    left, right = pairs.T
+    return _largest(a.pred_keypoints[left, :, :2], b.pred_keypoints[right, :, :2])
 
 
 def _both_have_masks(a: Instances, b: Instances) -> bool:

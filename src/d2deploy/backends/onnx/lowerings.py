@@ -24,12 +24,31 @@ def nms(boxes: Any, scores: Any, iou_threshold: float, max_out: int) -> Any:
         op.Constant(value_float=iou_threshold),
         op.Constant(value_float=LOWEST),
     )
+    return _best_per_image(scores, selected, count, images, max_out)
+
+
+def labelled_nms(boxes: Any, scores: Any, classes: Any, *, iou_threshold: float, max_out: int, num_classes: int) -> Any:
+    """See ops/labelled_nms.py. The operator wants scores[N,classes,B]: a box has one in its own class's row only."""
+    images, count = (op.Shape(scores, start=i, end=i + 1) for i in range(2))
+    rows = op.Reshape(op.Constant(value_ints=list(range(num_classes))), _ints(1, -1, 1))
+    mine = op.Equal(op.Unsqueeze(classes, _ints(1)), rows)
+    selected = op.NonMaxSuppression(
+        boxes,
+        op.Where(mine, op.Unsqueeze(scores, _ints(1)), op.Constant(value_float=float("-inf"))),
+        op.Constant(value_int=max_out),
+        op.Constant(value_float=iou_threshold),
+        op.Constant(value_float=LOWEST),
+    )
+    return _best_per_image(scores, selected, count, images, max_out)
+
+
+def _best_per_image(scores: Any, selected: Any, count: Any, images: Any, max_out: int) -> Any:
+    """NonMaxSuppression's rows (batch, class, box), `count` boxes a batch, to the best of each image; -1 after them."""
     batch, box = op.Gather(selected, _ints(0), axis=1), op.Gather(selected, _ints(2), axis=1)
     position = op.Add(op.Mul(batch, count), box)
     missing = op.Constant(value_float=float("-inf"))
-    kept = op.ScatterND(
-        op.Expand(missing, op.Mul(batches, count)), position, op.GatherND(op.Reshape(scores, _ints(-1)), position)
-    )
+    all_scores = op.Reshape(scores, _ints(-1))
+    kept = op.ScatterND(op.Expand(missing, op.Shape(all_scores)), position, op.GatherND(all_scores, position))
     per_image = op.Reshape(kept, op.Concat(images, _ints(-1), axis=0))
     enough = op.Concat(per_image, op.Expand(missing, op.Concat(images, _ints(max_out), axis=0)), axis=1)
     best, index = op.TopK(enough, _ints(max_out), axis=1)
@@ -83,4 +102,4 @@ def _ints(*values: int) -> Any:
 
 def lowerings() -> dict[Callable[..., Any], Callable[..., Any]]:
     """The op of each d2deploy:: node -> its lowering."""
-    return {getattr(torch.ops.d2deploy, f.__name__).default: f for f in (nms, roi_align, pad_to_multiple)}
+    return {getattr(torch.ops.d2deploy, f.__name__).default: f for f in (nms, labelled_nms, roi_align, pad_to_multiple)}

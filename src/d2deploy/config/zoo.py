@@ -1,0 +1,118 @@
+"""detectron2's official models: names, configs, published numbers, weights.
+
+The facts are in zoo.yaml. A config is a list of named parts over detectron2's defaults, and read like any other.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from d2deploy.config.loader import read_tree
+from d2deploy.config.node import Node
+from d2deploy.config.yaml import read_config
+from d2deploy.errors import ConfigError
+
+_DATA = Path(__file__).with_name("zoo.yaml")
+_PROJECTS = ("PointRend", "DeepLab", "Panoptic-DeepLab", "TensorMask", "TridentNet", "ViTDet", "MViTv2")
+_DEFAULTS = Path(__file__).with_name("defaults.yaml")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZooModel:
+    """One official model. `ap`: the published numbers in percent, such as {"box": 41.0, "mask": 37.2}; may be empty."""
+
+    name: str  # such as COCO-Detection/faster_rcnn_R_50_FPN_1x
+    family: str  # such as Faster R-CNN
+    ap: Mapping[str, float]
+    weights: str  # detectron2://...; "" where none were published
+    has_config: bool  # whether config_of knows its config
+    is_lazy: bool  # whether detectron2 configures it by a LazyConfig, a Python file
+
+    @property
+    def config_file(self) -> str:
+        """Its config's path in detectron2's repository."""
+        first, _, rest = self.name.partition("/")
+        path = f"projects/{first}/configs/{rest}" if first in _PROJECTS else f"configs/{self.name}"
+        return f"{path}{'.py' if self.is_lazy else '.yaml'}"
+
+
+def zoo_models() -> tuple[ZooModel, ...]:
+    """All official models, in the order of detectron2's own list."""
+    return tuple(_models().values())
+
+
+def find(name: str) -> ZooModel:
+    """The model called `name`, with or without the suffix of its config file.
+
+    Raises ConfigError with the nearest names when there is none.
+    """
+    known = _models()
+    bare = name.removesuffix(".yaml").removesuffix(".py")
+    if bare in known:
+        return known[bare]
+    ends = [full for full in known if full.endswith(f"/{bare}")]
+    # Spelling counts less in long names: people leave the folder out, or write it otherwise.
+    near = ends or get_close_matches(bare, known, n=3, cutoff=0.6) or _nearest_ends(bare, known)
+    hint = f"Did you mean {' or '.join(near[:3])}?" if near else "d2deploy zoo lists all names."
+    raise ConfigError(f"{name!r} is neither a file nor the name of an official model. {hint}")
+
+
+def is_zoo_name(name: str) -> bool:
+    """Whether `find` knows `name`."""
+    return name.removesuffix(".yaml").removesuffix(".py") in _models()
+
+
+def config_of(name: str, overrides: Sequence[Any] = ()) -> Node:
+    """The whole config of an official model, under `overrides` (KEY VALUE KEY VALUE), as read_config gives it.
+
+    MODEL.WEIGHTS is the trained model's address, not that of the backbone its training began with; "" where none was
+    published. Raises ConfigError: no such model, one that `has_config` denies, or a bad override.
+    """
+    model = find(name)
+    if not model.has_config:
+        raise ConfigError(
+            f"d2deploy has no config of its own for {model.name}. "
+            f"Give detectron2's: {model.config_file} in its repository."
+        )
+    row = _table()["models"][model.name]
+    keys: dict[str, Any] = {"MODEL.WEIGHTS": model.weights}
+    for part in row["parts"]:
+        keys |= _table()["parts"][part]
+    keys |= row.get("keys", {})
+    ours = [word for pair in keys.items() for word in pair]
+    return read_config(_DEFAULTS, [*ours, *overrides])
+
+
+@cache
+def _table() -> dict[str, Any]:
+    return read_tree(_DATA)
+
+
+@cache
+def _models() -> dict[str, ZooModel]:
+    return {
+        name: ZooModel(
+            name=name,
+            family=row["family"],
+            ap=MappingProxyType(row.get("ap", {})),
+            weights=_weights(name, row),
+            has_config="parts" in row,
+            is_lazy=row.get("is_lazy", False),
+        )
+        for name, row in _table()["models"].items()
+    }
+
+
+def _weights(name: str, row: Mapping[str, Any]) -> str:
+    if "url" in row:
+        return f"detectron2://{row['url']}"
+    return f"detectron2://{name}/{row['weights']}" if "weights" in row else ""
+
+
+def _nearest_ends(name: str, known: Mapping[str, ZooModel]) -> list[str]:
+    by_end = {full.rpartition("/")[2]: full for full in known}
+    return [by_end[end] for end in get_close_matches(name.rpartition("/")[2], by_end, n=3, cutoff=0.6)]

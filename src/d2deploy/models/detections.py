@@ -1,0 +1,46 @@
+"""From scored boxes to detections: threshold, clip, class-wise NMS, the best of each image."""
+
+import torch
+from torch import Tensor, nn
+
+from d2deploy.config import schema
+from d2deploy.ops.boxes import clip_boxes
+from d2deploy.ops.nms import NMS
+
+
+class DetectionSelector(nn.Module):
+    """The last step of every R-CNN (detectron2 fast_rcnn.py, fast_rcnn_inference)."""
+
+    def __init__(self, config: schema.Detections) -> None:
+        super().__init__()
+        self.num_classes = config.num_classes
+        self.score_thresh = config.score_thresh
+        self.nms = NMS(iou_threshold=config.nms_thresh, max_out=config.detections_per_image)
+
+    def forward(self, boxes: Tensor, scores: Tensor, logits: Tensor, image_sizes: Tensor) -> list[Tensor]:
+        """boxes[N*P,K or 1,4], scores[N*P,K], logits[N,P] of the proposals (-inf: none), image_sizes[N,2]
+
+        -> boxes[D,4] clipped to their image, scores[D], classes[D], image_index[D]; images in order, scores falling.
+        """
+        is_finite = torch.isfinite(scores).all(1) & torch.isfinite(boxes).all(-1).all(-1)
+        is_valid = is_finite[:, None] & (scores > self.score_thresh)
+        scores = scores.masked_fill(~is_valid, float("-inf"))
+        shape = [logits.shape[0], logits.shape[1], -1]
+        scores_NPK = scores.reshape(shape).masked_fill((logits == float("-inf"))[:, :, None], float("-inf"))
+        boxes_NPK4 = clip_boxes(boxes.reshape(shape + [4]), image_sizes).expand(-1, -1, self.num_classes, -1)
+        return self.best(boxes_NPK4.transpose(1, 2), scores_NPK.transpose(1, 2))
+
+    def best(self, boxes_NKP4: Tensor, scores_NKP: Tensor) -> list[Tensor]:
+        """What NMS leaves of boxes[N,K,P,4], scores[N,K,P]; see `forward`."""
+        best = self.nms(boxes_NKP4, scores_NKP)
+        image_index, index = found(best)
+        classes = index.div(scores_NKP.shape[2], rounding_mode="floor")
+        proposal = index - classes * scores_NKP.shape[2]
+        boxes = boxes_NKP4[image_index, classes, proposal]
+        return [boxes, scores_NKP[image_index, classes, proposal], classes, image_index]
+
+
+def found(best: Tensor) -> tuple[Tensor, Tensor]:
+    """best[N,max_out] as NMS gives it, -1 for none -> image_index[D] and index[D] of what there is."""
+    where = (best >= 0).nonzero()
+    return where[:, 0], best[where[:, 0], where[:, 1]]

@@ -1,0 +1,60 @@
+"""load_model as a whole: files, addresses, names of official models."""
+
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from d2deploy import load_model
+from d2deploy.errors import ConfigError, WeightsError
+
+DEMO = Path(__file__).parents[2] / "src" / "d2deploy" / "demo"
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    """The demo's folder over HTTP."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(DEMO))) as httpd:
+        threading.Thread(target=httpd.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{httpd.server_port}"
+        httpd.shutdown()
+
+
+def test_weights_are_fetched_once(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("D2DEPLOY_CACHE", str(tmp_path))
+    told: list[tuple[int, int | None]] = []
+    address = f"{server}/model_final.pth"
+    model = load_model(DEMO / "config.yaml", address, progress=lambda done, total: told.append((done, total)))
+    size = (DEMO / "model_final.pth").stat().st_size
+    assert told[-1] == (size, size)
+    assert model.source["weights"] == "model_final.pth"
+    told.clear()
+    load_model(DEMO / "config.yaml", address, progress=lambda done, total: told.append((done, total)))
+    assert told == []
+
+
+def test_an_official_model_by_name_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("D2DEPLOY_CACHE", str(tmp_path))
+    monkeypatch.setenv("D2DEPLOY_ZOO_URL", "http://127.0.0.1:9")
+    with pytest.raises(WeightsError, match=r"COCO-Detection/retinanet_R_50_FPN_1x/.*by hand"):
+        load_model("COCO-Detection/retinanet_R_50_FPN_1x")
+
+
+def test_a_name_that_is_none_has_neighbours() -> None:
+    with pytest.raises(ConfigError, match="retinanet_R_50_FPN_1x"):
+        load_model("COCO-Detection/retinanet_R_5_FPN_1x")
+
+
+def test_class_names_of_the_data_set() -> None:
+    model = load_model(DEMO / "config.yaml", DEMO / "model_final.pth")
+    assert model.spec.class_names == ()  # nobody knows shapes_val
+    with pytest.raises(ConfigError, match="2 class names were given for a network with 8"):
+        load_model(DEMO / "config.yaml", DEMO / "model_final.pth", class_names=["a", "b"])
