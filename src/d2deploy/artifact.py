@@ -134,7 +134,7 @@ def _check_ranges(spec: ModelSpec) -> None:
         "class_names": len(spec.class_names) in (0, spec.num_classes),
         "min_size": 0 <= rule.min_size < MAX_WHOLE,
         "max_size": 0 <= rule.max_size < MAX_WHOLE,
-        "size_divisor": 0 <= rule.size_divisor < MAX_WHOLE,
+        "size_divisor": 0 <= rule.size_divisor <= 4096,
         "channel_order": rule.channel_order in ("BGR", "RGB"),
     }
     if wrong := [name for name, ok in ranges.items() if not ok]:

@@ -1,11 +1,12 @@
 """One command a verb: parses, calls, prints; decides nothing. Results go to stdout, progress and errors to stderr."""
 
 import json
-import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from difflib import get_close_matches
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -13,31 +14,48 @@ import click
 from tabulate import tabulate
 
 from d2deploy import __version__
-from d2deploy.artifact import Artifact, check_free, read_artifact, write_text
+from d2deploy.artifact import Artifact, check_free, check_writable, read_artifact, write_text
 from d2deploy.errors import D2DeployError, Mismatch
 
 if TYPE_CHECKING:
     from d2deploy.models.build import Model
-    from d2deploy.workflows.predict import Given
 
 INTERRUPTED = 130
+STDIO = Path("-")
 Command = Callable[..., Any]
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 fine, 1 an export that is not the model, 2 bad input, 130 interrupted."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names may hold what it cannot show; stderr does so already
     try:
         code = cli.main(arguments, prog_name="d2deploy", standalone_mode=False)
-    except D2DeployError as error:
-        click.echo(f"error: {' '.join(str(error).split())}", err=True)
-        code = error.exit_code
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         code = INTERRUPTED
+    except (D2DeployError, click.ClickException, OSError, MemoryError, RuntimeError) as error:
+        code = _refused(error)
     sys.exit(code or 0)
+
+
+def _refused(error: Exception) -> int:
+    """Prints an error's one line, gives its exit code; what is a bug and no refusal keeps its traceback."""
+    message = str(error)
+    if isinstance(error, click.ClickException):
+        if type(error).__name__ == "NoArgsIsHelpError":  # its message is the help itself; click has it since 8.2
+            error.show()
+            return error.exit_code
+        context = getattr(error, "ctx", None)
+        message = error.format_message() + (f" See {context.command_path} --help." if context else "")
+    elif isinstance(error, OSError):  # the surroundings, where nothing foresaw it: rights, a name too long, a full disk
+        message = f"{error.filename or 'A file or stream'}: {error.strerror or error}. Check path, rights and space."
+    elif isinstance(error, MemoryError) or re.search("allocate memory|out of memory|bad_alloc", message):
+        message = "The memory does not suffice. Give smaller images, or a smaller INPUT.MAX_SIZE_TEST."
+    elif not isinstance(error, D2DeployError):
+        raise error
+    click.echo(f"error: {' '.join(message.split())}", err=True)
+    return getattr(error, "exit_code", 2)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -49,8 +67,13 @@ def cli() -> None:
 class _Path(click.Path):
     """A path that d2deploy itself checks: its messages say what to do."""
 
-    def __init__(self) -> None:
-        super().__init__(path_type=Path, allow_dash=True)
+    def __init__(self, kind: type = Path) -> None:
+        super().__init__(path_type=kind, allow_dash=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("The path is empty. Is a variable not set?", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def _options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
@@ -63,7 +86,8 @@ def _options(*options: Callable[[Command], Command]) -> Callable[[Command], Comm
 
 
 _config = click.option("--config-file", type=_Path(), help="The detectron2 config (YAML).")
-_weights = click.option("--weights", type=_Path(), help="The checkpoint; default: the config's MODEL.WEIGHTS.")
+# As text: a Path makes one slash of the two in an address.
+_weights = click.option("--weights", type=_Path(str), help="The checkpoint; default: the config's MODEL.WEIGHTS.")
 _class_names = click.option("--class-names", help="a,b,c, or a file: one name a line, or a COCO json.")
 _device = click.option("--device", default="cpu", show_default=True, help="Where to run: cpu, cuda.")
 _set = click.option("-o", "--opts", nargs=2, multiple=True, metavar="KEY VALUE", help="Override a config key.")
@@ -77,9 +101,7 @@ _data = _options(
 
 
 @cli.command(context_settings={"ignore_unknown_options": True})
-@_config
-@_weights
-@_class_names
+@_network
 @click.option("--format", "formats", required=True, help="One or several: torchscript,onnx.")
 @click.option("--method", help="How torch captures the network; see d2deploy formats.")
 @click.option("--output", type=_Path(), required=True, help="Gets a folder for each format.")
@@ -105,7 +127,7 @@ def export(formats: str, overrides: tuple[str, ...], run_eval: bool, **options: 
         options["config_file"], *rest = overrides
         overrides = tuple(rest)
     # Everything that can be refused is refused before the checkpoint is read.
-    names = [find_format(name, options["method"])[0].name for name in formats.split(",")]
+    names = list(dict.fromkeys(find_format(name.strip(), options["method"])[0].name for name in formats.split(",")))
     for name in names:
         check_free(options["output"] / name, overwrite=options["overwrite"])
     images = image_files(options["images"]) if options["images"] else []
@@ -121,9 +143,8 @@ def _export(model: "Model", format: str, images: list[Path], options: dict[str, 
     from d2deploy.workflows.export import export as run
     from d2deploy.workflows.verify import Report
 
-    click.echo(f"exporting {format}", err=True)
     try:
-        with _progress(f"verifying {format}") as progress:
+        with _progress(f"exporting {format}") as progress:
             artifact = run(
                 model,
                 format,
@@ -191,11 +212,13 @@ def evaluate(artifact: Path | None, json_file: Path | None, **options: Any) -> N
     """Measure the COCO AP of an artifact, or of the network (--config-file)."""
     from d2deploy.workflows.evaluate import evaluate as run
 
+    if json_file and json_file != STDIO:
+        check_writable(json_file)
     source = _source(artifact, options)
     data = _data_of(options, source)
     with _progress("evaluating") as progress:
         evaluation = run(source, progress=progress, device=options["device"], **data)
-    if str(json_file) != "-":
+    if json_file != STDIO:
         click.echo(evaluation.metrics)
     _write_json(json_file, evaluation.metrics.to_json(), indent=1)
 
@@ -206,19 +229,25 @@ def evaluate(artifact: Path | None, json_file: Path | None, **options: Any) -> N
 @click.option("--output", type=_Path(), help="Drawn: a picture file for one image, a folder for several.")
 @click.option("--min-score", type=float, default=0.5, show_default=True, help="Draw detections from here up.")
 @click.option("--json", "json_file", type=_Path(), help="Write all detections there; - for stdout.")
-@click.option("--coco-json", type=_Path(), help="Write them as COCO result records; - for stdout.")
+@click.option(
+    "--coco-json", type=_Path(), help="Write them as COCO result records, category_id from 0 on; - for stdout."
+)
 @_device
 def predict(paths: tuple[Path, ...], json_file: Path | None, coco_json: Path | None, **options: Any) -> None:
     """Detect objects on images: files, folders, or - for an image on stdin.
 
     The first path is the artifact, unless the network itself is to be run (--config-file).
     """
+    from d2deploy.workflows.predict import check_targets, given_images
     from d2deploy.workflows.predict import predict as run
 
     artifact, images = (None, paths) if options["config_file"] else (paths[0] if paths else None, paths[1:])
     if not images:
         raise click.UsageError("Give an artifact and then images; with --config-file, images alone.")
-    given = _given(images)
+    if json_file and json_file == coco_json:
+        raise click.UsageError("--json and --coco-json name the same place. Give each its own.")
+    given = given_images(images)
+    check_targets([file for file in (json_file, coco_json) if file and file != STDIO], given)
     source = _source(artifact, options)
     with _progress("predicting") as progress:
         found = run(
@@ -229,7 +258,7 @@ def predict(paths: tuple[Path, ...], json_file: Path | None, coco_json: Path | N
             device=options["device"],
             progress=progress,
         )
-    if "-" not in (str(json_file), str(coco_json)):
+    if STDIO not in (json_file, coco_json):
         click.echo("\n".join(found.lines))
     _write_json(json_file, {"images": found.images})
     _write_json(coco_json, found.coco)
@@ -329,23 +358,17 @@ def _source(artifact: Path | None, options: dict[str, Any]) -> "Artifact | Model
 
 def _data_of(options: dict[str, Any], source: "Artifact | Model") -> dict[str, Any]:
     """evaluate's arguments that say which images of which annotations; by default those that the config names."""
-    from d2deploy.config.datasets import coco_files
+    from d2deploy.config.datasets import installed_files
 
     coco_json, image_root = options["coco_json"], options["image_root"]
+    if options["dataset"] and (coco_json or image_root):
+        raise click.UsageError("Give --coco-json and --image-root, or --dataset, not both.")
     if not (coco_json and image_root):
         name = options["dataset"] or (not isinstance(source, Artifact) and source.config.dataset)
         if coco_json or image_root or not name:
             raise click.UsageError("Give --coco-json and --image-root, or --dataset.")
-        coco_json, image_root = coco_files(name, Path(os.environ.get("DETECTRON2_DATASETS", "datasets")))
+        coco_json, image_root = installed_files(name)
     return {"coco_json": coco_json, "image_root": image_root, "limit": options["limit"]}
-
-
-def _given(paths: Sequence[Path]) -> "list[Given]":
-    from d2deploy.workflows.predict import Given, image_files
-
-    files = image_files([path for path in paths if str(path) != "-"]) if paths != (Path("-"),) else []
-    given = [Given(str(file), file) for file in files]
-    return [*given, Given("-", sys.stdin.buffer.read())] if Path("-") in paths else given
 
 
 def _refuse_options(overrides: Sequence[str]) -> None:
@@ -361,7 +384,7 @@ def _write_json(path: Path | None, content: Any, *, indent: int | None = None) -
     if path is None:
         return
     text = json.dumps(content, indent=indent, allow_nan=False)
-    click.echo(text) if str(path) == "-" else write_text(path, text + "\n")
+    click.echo(text) if path == STDIO else write_text(path, text + "\n")
 
 
 @contextmanager

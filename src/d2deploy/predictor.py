@@ -14,6 +14,7 @@ from d2deploy.postprocess import to_instances
 from d2deploy.results import Instances
 from d2deploy.runner import Runner, Source, open_runner, to_source
 
+INPUTS = 2  # images, image_sizes
 REQUIRED = ("boxes", "scores", "classes", "image_index")
 
 
@@ -90,6 +91,8 @@ def _check(runner: Runner, spec: ModelSpec) -> None:
             raise ArtifactError(
                 f"The model has the {what} {_names(has)}; its manifest promises {_names(promised)}. Export again."
             )
+    if len(spec.inputs) != INPUTS:
+        raise ArtifactError(f"The model has the inputs {_names(spec.inputs)}; it must take images and image_sizes.")
     if lacking := [name for name in REQUIRED if name not in {t.name for t in spec.outputs}]:
         raise ArtifactError(
             f"The model has no output {', '.join(lacking)}, which detections are made from; it has "

@@ -14,7 +14,7 @@ from d2deploy.backends import FORMATS
 from d2deploy.models.build import Model
 from d2deploy.workflows.export import export
 from d2deploy.workflows.sample import demo_images
-from d2deploy.workflows.verify import verify
+from d2deploy.workflows.verify import Budget, verify
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 KINDS = [f"{row.name}-{method}" for row in FORMATS.values() for method in row.methods]
@@ -44,6 +44,16 @@ PYRAMID = {
     "MODEL.ROI_MASK_HEAD": {"NUM_CONV": 2},
 }
 FAMILIES: dict[str, list[dict[str, Any]]] = {
+    "deformable": [
+        PYRAMID,
+        {
+            "MODEL.RESNETS": {
+                "DEFORM_ON_PER_STAGE": [False, True, True, True],
+                "DEFORM_MODULATED": True,
+                "DEFORM_NUM_GROUPS": 2,
+            }
+        },
+    ],
     "keypoint": [PYRAMID, {"MODEL": {"KEYPOINT_ON": True}}],
     "cascade": [
         PYRAMID,
@@ -146,6 +156,8 @@ def test_the_export_is_the_network(family: str, kind: str, network: Any, tmp_pat
     model = network(family)
     format, method = kind.split("-")
     artifact = export(model, format, tmp_path / kind, method=method, verify=False)
-    report = verify(artifact, against=model, images=demo_images())
+    # A mask of random weights is noise, all border: one pixel of 70 on the other side of 0.5 is an IoU of 0.986. The
+    # trained models (test_every_format.py) keep the budget of 0.99.
+    report = verify(artifact, against=model, images=demo_images(), budget=Budget(mask_iou=0.95))
     assert report.ok, str(report)
     assert report.total.pairs > 20

@@ -33,7 +33,7 @@ def test_golden_configs_can_be_built(path, tmp_path):
     file.write_text(facts["config_text"])
     config = model_config(read_config(file))
     facts_of = dict(zip(facts["overrides"][::2], facts["overrides"][1::2], strict=True))
-    assert config.input.min_size == 256 == facts_of["INPUT.MIN_SIZE_TEST"]
+    assert config.input.min_size == facts_of["INPUT.MIN_SIZE_TEST"]
     if config.rpn is not None:
         assert config.rpn.post_nms_topk == facts_of["MODEL.RPN.POST_NMS_TOPK_TEST"]
     assert (config.retinanet is None) == (config.meta_architecture == "GeneralizedRCNN")
@@ -69,6 +69,9 @@ def test_every_field_of_a_users_config():
                 res2_out_channels=256,
                 res5_dilation=1,
                 out_features=("res2", "res3", "res4", "res5"),
+                deform_on_per_stage=(False,) * 4,
+                deform_modulated=False,
+                deform_num_groups=1,
                 freeze_at=2,
             ),
             fpn=schema.FPN(
@@ -177,7 +180,6 @@ UNSUPPORTED = {
     "MODEL.RESNETS.DEPTH": ("51", "0"),
     "MODEL.RESNETS.NORM": ("LN", "bn"),
     "MODEL.RESNETS.RES5_DILATION": ("2",),
-    "MODEL.RESNETS.DEFORM_ON_PER_STAGE": ("[False, True, True, True]", "[]"),
     "MODEL.FPN.NORM": ("LN",),
     "MODEL.FPN.FUSE_TYPE": ("max",),
     "MODEL.PROPOSAL_GENERATOR.NAME": ("RRPN", "PrecomputedProposals"),
@@ -217,6 +219,7 @@ BAD_VALUES = {
     "INPUT.MIN_SIZE_TEST": ("-1",),
     "INPUT.MAX_SIZE_TEST": ("0",),
     "MODEL.RESNETS.NUM_GROUPS": ("0",),
+    "MODEL.RESNETS.DEFORM_ON_PER_STAGE": ("[]", "[True, False]", "None", "[1, 0, 0, 0]"),
     "MODEL.RESNETS.STRIDE_IN_1X1": ("None",),
     "MODEL.BACKBONE.FREEZE_AT": ("None",),
     "MODEL.WEIGHTS": ("None",),

@@ -166,7 +166,7 @@ def test_files_that_cannot_be_read(tmp_path):
         "absent": "does not exist",
         "binary": "is not text",
         "large": "bytes",
-        ".": "Is a directory",
+        ".": "is a folder. Give the config file in it",
         "nul\0": "cannot be read",
     }.items():
         with pytest.raises(ConfigError, match=words):

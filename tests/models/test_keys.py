@@ -24,9 +24,6 @@ GAPS = {
     "COCO-PanopticSegmentation/panoptic_fpn_R_101_3x.yaml": "semantic head",
     "COCO-PanopticSegmentation/panoptic_fpn_R_50_1x.yaml": "semantic head",
     "COCO-PanopticSegmentation/panoptic_fpn_R_50_3x.yaml": "semantic head",
-    "Misc/cascade_mask_rcnn_X_152_32x8d_FPN_IN5k_gn_dconv.yaml": "deformable convolution",
-    "Misc/mask_rcnn_R_50_FPN_1x_dconv_c3-c5.yaml": "deformable convolution",
-    "Misc/mask_rcnn_R_50_FPN_3x_dconv_c3-c5.yaml": "deformable convolution",
     "Misc/panoptic_fpn_R_101_dconv_cascade_gn_3x.yaml": "semantic head",
     "Misc/semantic_R_50_FPN_1x.yaml": "semantic head",
 }

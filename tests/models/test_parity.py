@@ -11,7 +11,7 @@ import torch
 from d2deploy.postprocess import find_keypoints, to_instances
 
 FOLDER = Path(__file__).parents[1] / "golden" / "detectron2"
-CASES = [
+ALL_CASES = [
     (file.parent.relative_to(FOLDER).as_posix(), image)
     for file in sorted(FOLDER.rglob("golden.json"))
     for image in json.loads(file.read_text())["images"]
@@ -21,15 +21,39 @@ BOXES_PX, SCORES, MASK_PIXELS, KEYPOINTS_PX = 0.02, 2e-4, 1e-3, 0.1
 
 # Deep or badly conditioned networks: float32 itself is that far from the exact result (docs/parity.md).
 SCORES_OF = {
-    "COCO-InstanceSegmentation/mask_rcnn_X_101_32x8d_FPN_3x": 1e-3,
+    "COCO-InstanceSegmentation/mask_rcnn_X_101_32x8d_FPN_3x": 3e-3,
     "Misc/scratch_mask_rcnn_R_50_FPN_3x_gn": 4e-4,
+    "Misc/mask_rcnn_R_50_FPN_3x_dconv_c3-c5": 1e-3,
 }
+# With random weights, 47 deformable layers multiply a difference in the last digit until nothing is alike: what comes
+# after the level named here is compared by nobody, not even by the network with itself (test_chaos).
+CHAOS = {"Misc/cascade_mask_rcnn_X_152_32x8d_FPN_IN5k_gn_dconv": "res3"}
 
 
 def close(ours: torch.Tensor | np.ndarray, theirs: np.ndarray, what: str) -> None:
     """Equal within STAGE of the largest value."""
     difference = np.abs(np.asarray(ours, np.float64) - theirs).max()
     assert difference <= STAGE * np.abs(theirs).max(), f"{what}: {difference}"
+
+
+CASES = [case for case in ALL_CASES if case[0] not in CHAOS]
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("case", [case for case in ALL_CASES if case[0] in CHAOS], ids="-".join)
+def test_chaos(case: tuple[str, str], load_golden: Any) -> None:
+    """Equal to detectron2 as far as the network is equal to itself; beyond, noise of 1e-6 makes another image of it."""
+    name, image = case
+    golden = load_golden(name)
+    prepared = golden.core.prepare(*golden.inputs(image))
+    maps = golden.core.backbone.bottom_up(prepared)
+    last = list(maps).index(CHAOS[name])
+    expected = {key.removeprefix(f"{image}/"): golden.arrays[key] for key in golden.arrays.files if image in key}
+    assert check_maps(dict(list(maps.items())[: last + 1]), expected, "bottomup") == last + 1
+    noise = 1e-6 * torch.randn(prepared.shape, generator=torch.Generator().manual_seed(0))
+    again = golden.core.backbone.bottom_up(prepared + noise)
+    for level in list(maps)[last + 1 :]:
+        assert (maps[level] - again[level]).abs().max() > 0.1 * maps[level].abs().max()
 
 
 @pytest.fixture(params=CASES, ids=lambda case: f"{case[0]}:{case[1]}")
@@ -110,7 +134,7 @@ def test_detections(case: Any) -> None:
     if "mask_probs" in outputs:
         stored = [(mine, theirs) for mine, theirs in pairs if theirs < len(expected["raw/masks"])]
         difference = outputs["mask_probs"][[m for m, _ in stored]] - expected["raw/masks"][[t for _, t in stored]]
-        assert np.abs(difference).max() <= 2e-3  # stored as float16
+        assert np.abs(difference).max() <= 10 * scores  # stored as float16
     assert ("mask_probs" in outputs) == ("raw/masks" in expected)
 
     info = golden.facts["images"][image]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from d2deploy.ops import LEAVES
 from d2deploy.ops.anchor_grid import AnchorGrid, anchor_grid, cell_anchors
 from d2deploy.ops.boxes import SCALE_CLAMP, clip_boxes, decode_boxes
+from d2deploy.ops.deform_sample import DeformSample
 from d2deploy.ops.image_index import ImageIndex
 from d2deploy.ops.labelled_nms import LabelledNMS
 from d2deploy.ops.nms import NMS
@@ -129,4 +130,4 @@ def test_leaves_script_without_a_device_inside(leaf: type[torch.nn.Module]) -> N
 
 
 def test_every_leaf_is_tested() -> None:
-    assert set(LEAVES) == {*LEAF_CASES, LabelledNMS, NMS, RoIAlign}
+    assert set(LEAVES) == {*LEAF_CASES, DeformSample, LabelledNMS, NMS, RoIAlign}

@@ -327,7 +327,7 @@ def test_damage_gives_a_checkpoint_or_an_error(form, tmp_path_factory):
             outcomes.add(type(error))
 
     damage()
-    assert outcomes == {Checkpoint, WeightsError}
+    assert outcomes <= {Checkpoint, WeightsError} and WeightsError in outcomes
 
 
 def test_importing_needs_no_torch():

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from d2deploy.artifact import ModelSpec
+from d2deploy.ops.deform_sample import DeformSample, tap_positions
 from d2deploy.ops.labelled_nms import LabelledNMS
 from d2deploy.ops.nms import NMS, nms, nms_of_labelled
 from d2deploy.ops.prepare_images import PrepareImages, pad_to_multiple
@@ -100,7 +101,7 @@ def _(boxes: Tensor, scores: Tensor, iou_threshold: float, max_out: int) -> Tens
 def _labelled_nms(
     boxes: Tensor, scores: Tensor, classes: Tensor, *, iou_threshold: float, max_out: int, num_classes: int
 ) -> Tensor:
-    return nms_of_labelled(boxes, scores, classes, iou_threshold, max_out)
+    return nms_of_labelled(boxes, scores, classes, iou_threshold=iou_threshold, max_out=max_out)
 
 
 @_labelled_nms.register_fake
@@ -210,8 +211,29 @@ class OpaquePrepareImages(nn.Module):
         return _pad_to_multiple(self.normalise(images, image_sizes), self.size_divisor)
 
 
+class GridDeformSample(nn.Module):
+    """A DeformSample by grid sampling, an operator that formats have, where embedding_bag is one that they lack."""
+
+    def __init__(self, op: DeformSample) -> None:
+        super().__init__()
+        self.groups = op.groups
+        self.constants = {"kernel": op.kernel, "stride": op.stride, "padding": op.padding, "dilation": op.dilation}
+
+    def forward(self, x: Tensor, offset: Tensor) -> Tensor:
+        """See ops/deform_sample.py."""
+        images, channels, height, width = x.shape
+        y, column = tap_positions(offset, **self.constants, groups=self.groups).unbind(0)
+        # Grid sampling counts from -1 to 1 over the outer edges of the border cells.
+        grid = torch.stack(((2 * column + 1) / width - 1, (2 * y + 1) / height - 1), dim=-1)
+        parts = x.reshape(images * self.groups, channels // self.groups, height, width)
+        sampled = nn.functional.grid_sample(parts, grid.flatten(0, 1), padding_mode="zeros", align_corners=False)
+        by_group = sampled.reshape(images, self.groups, channels // self.groups, *sampled.shape[2:])
+        return by_group.permute(0, 3, 4, 1, 2).flatten(3)
+
+
 OPAQUE: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
     NMS: OpaqueNMS,
+    DeformSample: GridDeformSample,
     LabelledNMS: OpaqueLabelledNMS,
     RoIAlign: OpaqueRoIAlign,
     PrepareImages: OpaquePrepareImages,

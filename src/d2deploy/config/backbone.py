@@ -34,6 +34,9 @@ def resnet(cfg: Node) -> schema.ResNet:
         res2_out_channels=whole(cfg, "MODEL.RESNETS.RES2_OUT_CHANNELS"),
         res5_dilation=whole(cfg, "MODEL.RESNETS.RES5_DILATION"),
         out_features=names(cfg, "MODEL.RESNETS.OUT_FEATURES", allowed=("stem", *_STAGES)),
+        deform_on_per_stage=_deform(cfg),
+        deform_modulated=flag(cfg, "MODEL.RESNETS.DEFORM_MODULATED"),
+        deform_num_groups=whole(cfg, "MODEL.RESNETS.DEFORM_NUM_GROUPS"),
         freeze_at=whole(cfg, "MODEL.BACKBONE.FREEZE_AT", least=-1),
     )
     if stages.depth < 50:
@@ -45,8 +48,19 @@ def resnet(cfg: Node) -> schema.ResNet:
     return stages
 
 
+def _deform(cfg: Node) -> tuple[bool, ...]:
+    stages = cfg.MODEL.RESNETS.DEFORM_ON_PER_STAGE
+    if stages is None or len(stages) != len(_STAGES) or not all(isinstance(stage, bool) for stage in stages):
+        raise refused(cfg, "MODEL.RESNETS.DEFORM_ON_PER_STAGE", "true or false for each of res2 to res5")
+    return tuple(stages)
+
+
 def _check_basic_blocks(cfg: Node) -> None:
-    for key, value in (("MODEL.RESNETS.RES2_OUT_CHANNELS", 64), ("MODEL.RESNETS.NUM_GROUPS", 1)):
+    for key, value in (
+        ("MODEL.RESNETS.RES2_OUT_CHANNELS", 64),
+        ("MODEL.RESNETS.NUM_GROUPS", 1),
+        ("MODEL.RESNETS.DEFORM_ON_PER_STAGE", [False] * 4),
+    ):
         if at(cfg, key) != value:
             raise refused(cfg, key, f"{value} in a ResNet of DEPTH 18 or 34")
 

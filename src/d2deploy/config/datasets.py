@@ -5,6 +5,7 @@ not here: names are those of a detector's contiguous ids.
 """
 
 import json
+import os
 from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cache
@@ -118,6 +119,21 @@ def coco_files(dataset: str, root: Path) -> tuple[Path, Path]:
             f"{dataset} has no COCO annotations. Convert it to a COCO json, then give --coco-json and --image-root."
         )
     return root / known.annotations, root / known.images
+
+
+def installed_files(dataset: str) -> tuple[Path, Path]:
+    """coco_files below the folder that DETECTRON2_DATASETS names ("datasets" without it).
+
+    Raises DatasetError, as coco_files does, and when the annotations are not there.
+    """
+    root = os.environ.get("DETECTRON2_DATASETS") or "datasets"
+    annotations, images = coco_files(dataset, Path(root).expanduser())
+    if not annotations.is_file():
+        raise DatasetError(
+            f"{annotations} does not exist. Set DETECTRON2_DATASETS, now {root}, to the folder that {dataset} lies in, "
+            f"or give --coco-json and --image-root."
+        )
+    return annotations, images
 
 
 def names_from(text: str) -> tuple[str, ...]:

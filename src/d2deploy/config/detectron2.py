@@ -24,7 +24,6 @@ _ALL: Supported = {
     "INPUT.FORMAT": ("BGR", "RGB"),
     "MODEL.RESNETS.DEPTH": (18, 34, 50, 101, 152),
     "MODEL.RESNETS.NORM": NORMS,
-    "MODEL.RESNETS.DEFORM_ON_PER_STAGE": ([False] * 4,),
     "MODEL.FPN.NORM": NORMS,
     "MODEL.FPN.FUSE_TYPE": ("sum", "avg"),
     "MODEL.ANCHOR_GENERATOR.NAME": ("DefaultAnchorGenerator",),

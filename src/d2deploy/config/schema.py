@@ -30,6 +30,9 @@ class ResNet:
     res2_out_channels: int
     res5_dilation: int
     out_features: tuple[str, ...]
+    deform_on_per_stage: tuple[bool, ...]  # res2..res5
+    deform_modulated: bool  # version 2
+    deform_num_groups: int
     freeze_at: int  # stages below it are built with FrozenBN, whatever `norm` says
 
 

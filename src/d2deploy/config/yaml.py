@@ -77,7 +77,7 @@ def _bases(given: Any, path: Path) -> Iterable[Path]:
             raise ConfigError(f"{BASE} in {path} is {base}; d2deploy reads no config from the network. Download it.")
         file = path.parent / os.path.expanduser(base)
         if not os.path.isfile(file):
-            raise ConfigError(f"{BASE} in {path} is {base}: {file} is no file. Copy it there, or mend the path.")
+            raise ConfigError(f"{BASE} in {path} is {base}; {file} does not exist or is no file. Mend the path.")
         yield file
 
 

@@ -14,13 +14,12 @@ import numpy as np
 from tabulate import tabulate
 
 from d2deploy.errors import DatasetError
+from d2deploy.metrics.annotations import check_dataset
 
 if TYPE_CHECKING:
     from pycocotools.coco import COCO
 
 IOU_TYPES = ("bbox", "segm")  # what an evaluation without a wish measures
-ANNOTATION_FIELDS = ("id", "image_id", "category_id", "bbox", "area")
-IMAGE_FIELDS = ("id", "file_name", "height", "width")
 CATEGORY = "AP-"
 
 # Axes of pycocotools' precision array: IoU threshold (0.5, 0.55 ... 0.95), recall, category, area range (all, small,
@@ -110,11 +109,11 @@ def read_coco(path: str | Path) -> "COCO":
     from pycocotools.coco import COCO
 
     try:
-        dataset = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        dataset = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise DatasetError(f"{path} cannot be read as COCO annotations: {reason}. Check the path.") from error
-    _check_dataset(dataset, path)
+    check_dataset(dataset, path)
     for annotation in dataset["annotations"]:
         annotation.setdefault("iscrowd", 0)
     coco = COCO()
@@ -212,26 +211,6 @@ def _mean(precision: np.ndarray) -> float:
     return float(defined.mean() * 100) if defined.size else math.nan
 
 
-def _check_dataset(dataset: Any, path: str | Path) -> None:
-    fields = {"images": IMAGE_FIELDS, "annotations": ANNOTATION_FIELDS, "categories": ("id", "name")}
-    for key, needed in fields.items():
-        rows = dataset.get(key) if isinstance(dataset, dict) else None
-        if not isinstance(rows, list):
-            raise DatasetError(f"{path} is no COCO annotation file: it has no list {key!r}. Give an instances_*.json.")
-        for number, row in enumerate(rows):
-            if lacking := [name for name in needed if not isinstance(row, dict) or name not in row]:
-                raise DatasetError(
-                    f"{path}: entry {number} of {key!r} has no {', '.join(lacking)}. Add what is lacking."
-                )
-    images, categories = ({row["id"] for row in dataset[key]} for key in ("images", "categories"))
-    for row in dataset["annotations"]:
-        if row["image_id"] not in images or row["category_id"] not in categories:
-            raise DatasetError(
-                f"{path}: annotation {row['id']} is of image {row['image_id']} and category {row['category_id']}, "
-                f"not both of which the file lists. Remove the annotation, or list them."
-            )
-
-
 def _check_results(results: Sequence[Mapping[str, Any]], coco: "COCO") -> None:
     images, categories = set(coco.getImgIds()), set(coco.getCatIds())
     for record in results:
@@ -247,7 +226,7 @@ def _check_keypoints(coco: "COCO", sigmas: Sequence[float]) -> None:
     if counts != {len(sigmas) or COCO_KEYPOINTS}:
         raise DatasetError(
             f"Keypoint AP needs a sigma for each keypoint: there are {len(sigmas) or COCO_KEYPOINTS}, and the "
-            f"annotations have {', '.join(map(str, sorted(counts)))} keypoints. Set TEST.KEYPOINT_OKS_SIGMAS in the config."
+            f"annotations have {', '.join(map(str, sorted(counts)))} keypoints. Set TEST.KEYPOINT_OKS_SIGMAS."
         )
 
 

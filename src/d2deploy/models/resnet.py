@@ -1,6 +1,7 @@
 """ResNet 18 to 152 and ResNeXt: stem, res2..res5."""
 
 import dataclasses
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -8,6 +9,7 @@ from d2deploy.config import schema
 from d2deploy.errors import ConfigError
 from d2deploy.models.alias import Alias
 from d2deploy.models.conv import Conv2d
+from d2deploy.models.deform_conv import DeformConv
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 STAGES = ("res2", "res3", "res4", "res5")
@@ -79,6 +81,54 @@ class BottleneckBlock(nn.Module):
         return nn.functional.relu_(out + x)
 
 
+class DeformBottleneckBlock(nn.Module):
+    """A bottleneck block with a deformable 3x3 convolution: `conv2_offset` says, from conv1's output, where it reads.
+
+    Version 2 (`modulated`) has a third part of `conv2_offset`'s channels, the taps' weights before a sigmoid.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        bottleneck_channels: int,
+        stride: int,
+        dilation: int,
+        groups: int,
+        norm: str,
+        stride_in_1x1: bool,
+        modulated: bool,
+        deform_groups: int,
+    ) -> None:
+        super().__init__()
+        stride1, stride2 = (stride, 1) if stride_in_1x1 else (1, stride)
+        mid = bottleneck_channels
+        self.modulated = modulated
+        self.shortcut = _shortcut(in_channels, out_channels, stride, norm)
+        self.conv1 = Conv2d(in_channels, mid, kernel_size=1, stride=stride1, norm=norm, bias=False, relu=True)
+        taps = (27 if modulated else 18) * deform_groups
+        self.conv2_offset = Conv2d(mid, taps, kernel_size=3, stride=stride2, dilation=dilation)
+        self.conv2 = DeformConv(
+            mid, stride=stride2, dilation=dilation, groups=groups, deform_groups=deform_groups, norm=norm
+        )
+        self.conv3 = Conv2d(mid, out_channels, kernel_size=1, norm=norm, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x[N,C,H,W] -> [N,out_channels,H/stride,W/stride]."""
+        hidden = self.conv1(x)
+        offset = self.conv2_offset(hidden)
+        mask: Tensor | None = None
+        if self.modulated:
+            taps = offset.shape[1] // 3 * 2
+            mask = offset[:, taps:].sigmoid()
+            offset = offset[:, :taps]
+        out = self.conv3(self.conv2(hidden, offset, mask))
+        if self.shortcut is not None:
+            x = self.shortcut(x)
+        return nn.functional.relu_(out + x)
+
+
 def _shortcut(in_channels: int, out_channels: int, stride: int, norm: str) -> Conv2d | None:
     if in_channels == out_channels:
         return None
@@ -134,8 +184,7 @@ def _stage(config: schema.ResNet, number: int, in_channels: int, first_stride: i
     """res<number>: its first block changes size and channels. Widths double from stage to stage."""
     if config.depth not in BLOCKS:
         raise ConfigError(f"MODEL.RESNETS.DEPTH {config.depth} is not one of {', '.join(map(str, BLOCKS))}.")
-    growth = 2 ** (number - 2)
-    out_channels = config.res2_out_channels * growth
+    out_channels = config.res2_out_channels * 2 ** (number - 2)
     norm = _norm(config, stage=number)
     blocks: list[nn.Module] = []
     for index in range(BLOCKS[config.depth][number - 2]):
@@ -143,17 +192,29 @@ def _stage(config: schema.ResNet, number: int, in_channels: int, first_stride: i
         if config.depth < 50:
             blocks.append(BasicBlock(in_channels, out_channels, stride=stride, norm=norm))
         else:
-            blocks.append(
-                BottleneckBlock(
-                    in_channels,
-                    out_channels,
-                    bottleneck_channels=config.num_groups * config.width_per_group * growth,
-                    stride=stride,
-                    dilation=config.res5_dilation if number == 5 else 1,
-                    groups=config.num_groups,
-                    norm=norm,
-                    stride_in_1x1=config.stride_in_1x1,
-                )
-            )
+            blocks.append(_bottleneck(config, number, in_channels, out_channels, stride=stride))
         in_channels = out_channels
     return nn.Sequential(*blocks)
+
+
+def _bottleneck(
+    config: schema.ResNet, number: int, in_channels: int, out_channels: int, *, stride: int
+) -> BottleneckBlock | DeformBottleneckBlock:
+    """One block of res<number>."""
+    facts: dict[str, Any] = {
+        "bottleneck_channels": config.num_groups * config.width_per_group * 2 ** (number - 2),
+        "stride": stride,
+        "dilation": config.res5_dilation if number == 5 else 1,
+        "groups": config.num_groups,
+        "norm": _norm(config, stage=number),
+        "stride_in_1x1": config.stride_in_1x1,
+    }
+    if not config.deform_on_per_stage[number - 2]:
+        return BottleneckBlock(in_channels, out_channels, **facts)
+    return DeformBottleneckBlock(
+        in_channels,
+        out_channels,
+        **facts,
+        modulated=config.deform_modulated,
+        deform_groups=config.deform_num_groups,
+    )

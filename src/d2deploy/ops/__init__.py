@@ -5,6 +5,7 @@ copy: for its scripted form (tracing), or for one opaque node (ONNX and later fo
 """
 
 from d2deploy.ops.anchor_grid import AnchorGrid
+from d2deploy.ops.deform_sample import DeformSample
 from d2deploy.ops.image_index import ImageIndex
 from d2deploy.ops.labelled_nms import LabelledNMS
 from d2deploy.ops.nms import NMS
@@ -12,4 +13,4 @@ from d2deploy.ops.paste_masks import PasteMasks
 from d2deploy.ops.prepare_images import PrepareImages
 from d2deploy.ops.roi_align import RoIAlign
 
-LEAVES = (AnchorGrid, ImageIndex, LabelledNMS, NMS, PasteMasks, PrepareImages, RoIAlign)
+LEAVES = (AnchorGrid, DeformSample, ImageIndex, LabelledNMS, NMS, PasteMasks, PrepareImages, RoIAlign)

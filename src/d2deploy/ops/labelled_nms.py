@@ -14,4 +14,4 @@ class LabelledNMS(nn.Module):
 
     def forward(self, boxes: Tensor, scores: Tensor, classes: Tensor) -> Tensor:
         """boxes[N,B,4], scores[N,B] (-inf: no box), classes[N,B] int64 -> int64 [N,max_out] into B, then -1."""
-        return nms_of_labelled(boxes, scores, classes, self.iou_threshold, self.max_out)
+        return nms_of_labelled(boxes, scores, classes, iou_threshold=self.iou_threshold, max_out=self.max_out)

@@ -52,10 +52,12 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, max_out: int) -> Te
     boxes[N,G,M,4], scores[N,G,M] (-inf: no box) -> int64 [N,max_out]: indices into G*M by falling score, then -1.
     """
     groups = torch.arange(scores.shape[1], device=scores.device)[None, :, None].expand_as(scores)
-    return nms_of_labelled(boxes.flatten(1, 2), scores.flatten(1), groups.flatten(1), iou_threshold, max_out)
+    return nms_of_labelled(
+        boxes.flatten(1, 2), scores.flatten(1), groups.flatten(1), iou_threshold=iou_threshold, max_out=max_out
+    )
 
 
-def nms_of_labelled(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float, max_out: int) -> Tensor:
+def nms_of_labelled(boxes: Tensor, scores: Tensor, groups: Tensor, *, iou_threshold: float, max_out: int) -> Tensor:
     """The same for boxes that carry their group: boxes[N,B,4], scores[N,B], groups[N,B] -> int64 [N,max_out] into B."""
     best = torch.full([scores.shape[0], max_out], -1, dtype=torch.int64, device=scores.device)
     for image in range(scores.shape[0]):

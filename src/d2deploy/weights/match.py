@@ -126,13 +126,14 @@ def load_weights(module: "nn.Module", checkpoint: "Checkpoint") -> LoadReport:
     Tensors get the network's dtype and device (the CPU when it is on meta) and are not copied where these are right:
     they may lie on the file's memory map. What does not fit is left as it was, and named in the report. Names of Caffe2
     and of torchvision's ResNet become detectron2's first. Raises WeightsError when names must be matched by their ends
-    and two tensors of the network claim the same one.
+    and two tensors of the network claim the same one, and for tensors with NaN or infinity.
     """
     network = module.state_dict()
     tensors = _under_network_names(network, checkpoint)
     shared = [name for name in network if name in tensors]
     fitting = [name for name in shared if network[name].shape == tensors[name].shape]
     placed = {name: _placed(tensors[name], network[name]) for name in fitting}
+    _check_finite(placed, checkpoint)
     absent = [name for name in network if name not in tensors]
     filled = {**_zero_counters({name: network[name] for name in absent}), **_plain_statistics(network, tensors)}
     module.load_state_dict({**placed, **filled}, strict=False, assign=True)
@@ -174,6 +175,15 @@ def _is_classifier(name: str, checkpoint: "Checkpoint") -> bool:
 
 def _shapes(tensors: "dict[str, torch.Tensor]") -> dict[str, Shape]:
     return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
+def _check_finite(tensors: "dict[str, torch.Tensor]", checkpoint: "Checkpoint") -> None:
+    broken = [name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())]
+    if broken:
+        raise WeightsError(
+            f"{checkpoint.path or 'The checkpoint'} has numbers that are not finite in {len(broken)} of {len(tensors)} "
+            f"tensors, in {broken[0]} for one: the training diverged. Give an earlier checkpoint."
+        )
 
 
 def _placed(tensor: "torch.Tensor", like: "torch.Tensor") -> "torch.Tensor":

@@ -1,6 +1,7 @@
 """Run a model over image files and write what it found: pictures, JSON, COCO records."""
 
 import io
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from typing import Any
 
 from PIL import Image
 
-from d2deploy.artifact import MANIFEST, ModelSpec, write_bytes
+from d2deploy.artifact import MANIFEST, ModelSpec, check_writable, write_bytes
 from d2deploy.draw import draw_instances
 from d2deploy.errors import ImageError, OutputError
 from d2deploy.image import to_array
@@ -19,6 +20,7 @@ from d2deploy.runner import Source
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 """What counts as an image when a folder is given; a file named by itself may have any name."""
+STDIN = "-"
 _ID_DIGITS = 18  # of an id that other programs can read
 
 
@@ -57,6 +59,33 @@ def image_files(paths: Sequence[str | Path]) -> list[Path]:
     if not files:
         raise ImageError("No image was given. Give image files or folders.")
     return files
+
+
+def given_images(paths: Sequence[Path]) -> list[Given]:
+    """What `paths` stand for, as image_files says; the path - stands for an image on stdin, and comes last.
+
+    Raises ImageError, as image_files does, and for an empty stdin.
+    """
+    on_disk = [path for path in paths if str(path) != STDIN]
+    given = [Given(str(file), file) for file in image_files(on_disk)] if on_disk else []
+    if len(on_disk) == len(paths):
+        return given
+    if not (data := sys.stdin.buffer.read()):
+        raise ImageError("stdin, which - stands for, is empty. Send an image file through it.")
+    return [*given, Given(STDIN, data)]
+
+
+def check_targets(files: Sequence[Path], images: Sequence[Given]) -> None:
+    """Raises OutputError when a result that is to go to one of `files` would replace an image, or cannot go there."""
+    originals = _originals(images)
+    for file in files:
+        if file.resolve() in originals:
+            raise OutputError(f"{file} is one of the images and would be replaced. Choose another file.")
+        check_writable(file)
+
+
+def _originals(images: Sequence[Given]) -> set[Path]:
+    return {given.file.resolve() for given in images if isinstance(given.file, Path)}
 
 
 def predict(
@@ -111,7 +140,7 @@ def picture_paths(output: Path, images: Sequence[Given]) -> list[Path]:
     if is_picture:
         _encoded(Image.new("RGB", (16, 16)), output.suffix)  # before the work, not after it
     paths = [output] if is_picture else [output / f"{stem}.png" for stem in _stems(images)]
-    originals = {given.file.resolve() for given in images if isinstance(given.file, Path)}
+    originals = _originals(images)
     if clash := [path for path in paths if path.resolve() in originals]:
         raise OutputError(f"{clash[0]} is one of the images and would be replaced. Choose another --output.")
     return paths
@@ -120,7 +149,7 @@ def picture_paths(output: Path, images: Sequence[Given]) -> list[Path]:
 def _stems(images: Sequence[Given]) -> list[str]:
     stems: list[str] = []
     for given in images:
-        stem = wanted = "stdin" if given.name == "-" else Path(given.name).stem
+        stem = wanted = "stdin" if given.name == STDIN else Path(given.name).stem
         number = 1
         while stem in stems:
             number += 1

@@ -24,7 +24,7 @@ def nms(boxes: Any, scores: Any, iou_threshold: float, max_out: int) -> Any:
         op.Constant(value_float=iou_threshold),
         op.Constant(value_float=LOWEST),
     )
-    return _best_per_image(scores, selected, count, images, max_out)
+    return _best_per_image(scores, selected, count=count, images=images, max_out=max_out)
 
 
 def labelled_nms(boxes: Any, scores: Any, classes: Any, *, iou_threshold: float, max_out: int, num_classes: int) -> Any:
@@ -39,10 +39,10 @@ def labelled_nms(boxes: Any, scores: Any, classes: Any, *, iou_threshold: float,
         op.Constant(value_float=iou_threshold),
         op.Constant(value_float=LOWEST),
     )
-    return _best_per_image(scores, selected, count, images, max_out)
+    return _best_per_image(scores, selected, count=count, images=images, max_out=max_out)
 
 
-def _best_per_image(scores: Any, selected: Any, count: Any, images: Any, max_out: int) -> Any:
+def _best_per_image(scores: Any, selected: Any, *, count: Any, images: Any, max_out: int) -> Any:
     """NonMaxSuppression's rows (batch, class, box), `count` boxes a batch, to the best of each image; -1 after them."""
     batch, box = op.Gather(selected, _ints(0), axis=1), op.Gather(selected, _ints(2), axis=1)
     position = op.Add(op.Mul(batch, count), box)
