@@ -21,7 +21,7 @@ demo: install
 	$(BIN)/python -m d2deploy demo
 
 test: lint type
-	$(BIN)/python -m pytest --quiet --numprocesses $(JOBS) --dist loadfile
+	$(BIN)/python -m pytest --quiet --numprocesses $(JOBS) --dist worksteal
 
 lint: install
 	$(BIN)/ruff format --check --quiet .

@@ -12,6 +12,7 @@ from d2deploy.artifact import (
     Preprocess,
     TensorSpec,
     Thresholds,
+    check_writable,
     read_artifact,
     write_artifact,
     write_text,
@@ -63,6 +64,15 @@ def _manifest(folder: Path, **changes: object) -> None:
     file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
 
 
+def _spec(folder: Path, **changes: object) -> None:
+    _manifest(folder, spec={**json.loads((folder / MANIFEST).read_text())["spec"], **changes})
+
+
+def _preprocess(folder: Path, **changes: object) -> None:
+    spec = json.loads((folder / MANIFEST).read_text())["spec"]
+    _spec(folder, preprocess={**spec["preprocess"], **changes})
+
+
 DAMAGE = {
     "a changed byte": (lambda f: (f / "model.onnx").write_bytes(b"weightz"), "SHA-256 differs"),
     "a missing file": (lambda f: (f / "model.onnx").unlink(), "model.onnx is missing"),
@@ -73,6 +83,26 @@ DAMAGE = {
     "no JSON": (lambda f: (f / MANIFEST).write_text("{"), "cannot be read as a manifest"),
     "binary": (lambda f: (f / MANIFEST).write_bytes(b"\xff\xfe\x00"), "cannot be read as a manifest"),
     "a list": (lambda f: (f / MANIFEST).write_text("[]"), "cannot be read as a manifest"),
+    "endless brackets": (lambda f: (f / MANIFEST).write_text("[" * 100_000), "cannot be read as a manifest"),
+    "a schema without end": (lambda f: (f / MANIFEST).write_text('{"schema": Infinity}'), "cannot be read as a"),
+    "a list for the format": (lambda f: _manifest(f, format=["onnx"]), "format is"),
+    "no hashes": (lambda f: _manifest(f, hashes=None), "hashes is 'None'"),
+    "a report that is none": (lambda f: _manifest(f, verification=3), "verification is '3'"),
+    "options that are none": (lambda f: _manifest(f, options={"opset": 18}), "options is '18'"),
+    "a text for a count": (lambda f: _spec(f, num_classes="2"), "num_classes is '2', which is no int"),
+    "a fraction for a count": (lambda f: _spec(f, num_classes=2.0), "num_classes is '2.0'"),
+    "a count below none": (lambda f: _spec(f, num_classes=-1), "num_classes, class_names out of range"),
+    "too few class names": (lambda f: _spec(f, class_names=["cat"]), "class_names out of range"),
+    "a text for class names": (lambda f: _spec(f, class_names="cd"), "class_names is 'cd'"),
+    "an unknown field of a tensor": (lambda f: _spec(f, inputs=[{"size": 1}]), "inputs has an unknown field 'size'"),
+    "too few fields of a tensor": (lambda f: _spec(f, inputs=[{"name": "images"}]), "cannot be read as a manifest"),
+    "an axis of another kind": (
+        lambda f: _spec(f, inputs=[{"name": "images", "shape": [1.5], "dtype": "float32"}]),
+        "shape is '1.5'",
+    ),
+    "another order of channels": (lambda f: _preprocess(f, channel_order="HSV"), "channel_order out of range"),
+    "a size below none": (lambda f: _preprocess(f, min_size=-1), "min_size out of range"),
+    "a padding beyond all memory": (lambda f: _preprocess(f, size_divisor=10**9), "size_divisor out of range"),
     "a file outside": (lambda f: _manifest(f, file="../../secret"), "outside"),
 }
 
@@ -101,8 +131,36 @@ def test_a_full_disk_is_named(tmp_path: Path) -> None:
     with no_space, writing_to(tmp_path / "out"):
         Path("/dev/full").write_text("x")
     (tmp_path / "file").write_text("x")
-    with pytest.raises(OutputError, match="cannot be written"):
+    with pytest.raises(OutputError, match="a file is where a folder must be"):
         write_text(tmp_path / "file" / "below", "x")
+    with pytest.raises(OutputError, match="Free some space"):
+        write_text(Path("/dev/full"), "x")
+
+
+def test_devices_and_links_stay_what_they_are(tmp_path: Path) -> None:
+    write_text(Path("/dev/null"), "x")
+    assert Path("/dev/null").is_char_device()
+    (tmp_path / "there").write_text("old")
+    (tmp_path / "link").symlink_to(tmp_path / "there")
+    write_text(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "there").read_text() == "new"
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "disk", target_is_directory=True)
+    for content in ("old", "new"):
+        with writing_to(tmp_path / "out", overwrite=True) as beside:
+            (beside / "file").write_text(content)
+    assert (tmp_path / "out").is_symlink() and (tmp_path / "disk" / "file").read_text() == "new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["disk", "link", "out", "there"]
+
+
+def test_a_place_is_checked_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for good in (tmp_path / "new", tmp_path / "a" / "b" / "new", tmp_path / "file", Path("/dev/null")):
+        check_writable(good)
+    for bad, words in ((tmp_path, "it is a folder"), (tmp_path / "file" / "new", "a file is where")):
+        with pytest.raises(OutputError, match=words):
+            check_writable(bad)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_folder_in_use_is_kept(folder: Path) -> None:
@@ -112,3 +170,15 @@ def test_a_folder_in_use_is_kept(folder: Path) -> None:
     with writing_to(folder, overwrite=True) as beside:
         (beside / "new").write_text("x")
     assert [path.name for path in folder.iterdir()] == ["new"]
+
+
+def test_of_two_at_once_the_second_replaces_nothing(folder: Path, tmp_path: Path) -> None:
+    target = tmp_path / "new"
+    slow, fast = writing_to(target), writing_to(target)
+    (slow.__enter__() / "file").write_text("slow")
+    with fast as folder_of_fast:
+        (folder_of_fast / "file").write_text("fast")
+    with pytest.raises(OutputError, match="--overwrite"):
+        slow.__exit__(None, None, None)
+    assert (target / "file").read_text() == "fast"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "out"]

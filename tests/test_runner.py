@@ -58,6 +58,11 @@ def test_a_network_in_memory_needs_no_row_in_the_table(backends):
     assert open_runner(model) == ("eager", model, "cpu")
 
 
+def test_an_artifact_cannot_be_a_network_in_memory(backends, tmp_path):
+    with pytest.raises(ArtifactError, match="format 'eager', which this d2deploy cannot run"):
+        open_runner(artifact(tmp_path / "a", "eager"))
+
+
 def test_an_unknown_format_names_those_that_are_known(backends, tmp_path):
     artifact(tmp_path / "a", "tomorrow")
     with pytest.raises(ArtifactError, match=r"format 'tomorrow'.*It can run: fake"):

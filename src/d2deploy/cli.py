@@ -119,6 +119,7 @@ def export(formats: str, overrides: tuple[str, ...], run_eval: bool, **options: 
     KEY VALUE pairs override the config: MODEL.ROI_HEADS.SCORE_THRESH_TEST 0.5. Before them may stand the name of an
     official model (see d2deploy zoo) in place of --config-file.
     """
+    from d2deploy.workflows.evaluate import check_data
     from d2deploy.workflows.export import find_format
     from d2deploy.workflows.predict import image_files
 
@@ -133,6 +134,8 @@ def export(formats: str, overrides: tuple[str, ...], run_eval: bool, **options: 
     images = image_files(options["images"]) if options["images"] else []
     model = _load_model(options, overrides)
     data = _data_of(options, model) if run_eval else None
+    if data:
+        check_data(model, **data)
     for name in names:
         artifact = _export(model, name, images, options)
         if data:
@@ -229,9 +232,7 @@ def evaluate(artifact: Path | None, json_file: Path | None, **options: Any) -> N
 @click.option("--output", type=_Path(), help="Drawn: a picture file for one image, a folder for several.")
 @click.option("--min-score", type=float, default=0.5, show_default=True, help="Draw detections from here up.")
 @click.option("--json", "json_file", type=_Path(), help="Write all detections there; - for stdout.")
-@click.option(
-    "--coco-json", type=_Path(), help="Write them as COCO result records, category_id from 0 on; - for stdout."
-)
+@click.option("--coco-json", type=_Path(), help="The same as COCO records, category_id from 0 on; - for stdout.")
 @_device
 def predict(paths: tuple[Path, ...], json_file: Path | None, coco_json: Path | None, **options: Any) -> None:
     """Detect objects on images: files, folders, or - for an image on stdin.

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from d2deploy.config.datasets import DATASETS, class_names, coco_files, names_from
+from d2deploy.config.datasets import DATASETS, class_names, coco_files, installed_files, names_from
 from d2deploy.errors import DatasetError
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -85,6 +85,19 @@ def test_coco_files(name, expected):
 def test_datasets_without_files(name, message):
     with pytest.raises(DatasetError, match=message):
         coco_files(name, Path())
+
+
+def test_installed_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path / "mine"))
+    with pytest.raises(DatasetError, match=r"val2017_100\.json does not exist\. Set DETECTRON2_DATASETS, now .*mine"):
+        installed_files("coco_2017_val_100")
+    (tmp_path / "mine/coco/annotations").mkdir(parents=True)
+    (tmp_path / "mine/coco/annotations/instances_val2017_100.json").touch()
+    assert installed_files("coco_2017_val_100") == coco_files("coco_2017_val_100", tmp_path / "mine")
+    monkeypatch.setenv("DETECTRON2_DATASETS", "")
+    with pytest.raises(DatasetError, match="now datasets"):
+        installed_files("coco_2017_val_100")
 
 
 def test_names_from_a_coco_json():

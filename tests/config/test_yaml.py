@@ -220,6 +220,12 @@ def test_bad_overrides(words, kind, message, write):
         read_config("c.yaml", words)
 
 
+def test_a_missing_base_is_named_with_who_asks_for_it(write, tmp_path):
+    write({"deep/c.yaml": "_BASE_: ../Base-RCNN-FPN.yaml"})
+    with pytest.raises(ConfigError, match=r"_BASE_ in deep/c\.yaml is \.\./Base-RCNN-FPN\.yaml; .*does not exist"):
+        read_config("deep/c.yaml")
+
+
 def test_a_full_config_is_read_in_milliseconds():
     read_config(DEMO)
     times = []

@@ -53,6 +53,14 @@ def test_tensors_are_not_copied():
     assert module["norm"].running_mean.data_ptr() == given["norm.running_mean"].data_ptr()
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_diverged_training_is_named(value):
+    bias = torch.zeros(4)
+    bias[2] = value
+    with pytest.raises(WeightsError, match=r"not finite in 1 of \d+ tensors, in conv\.bias for one"):
+        loaded({"conv.bias": bias})
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 @pytest.mark.parametrize("device", ["meta", "cpu"])
 def test_other_precisions_become_the_networks(dtype, device):

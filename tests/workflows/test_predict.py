@@ -1,11 +1,13 @@
 """predict's bookkeeping: which images, which picture of which, which ids. Running is shown in test_cli.py."""
 
+from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from d2deploy.errors import ImageError, OutputError
-from d2deploy.workflows.predict import Given, image_files, picture_paths
+from d2deploy.workflows.predict import Given, check_targets, given_images, image_files, image_ids, picture_paths
 
 
 def given(*names: str) -> list[Given]:
@@ -28,9 +30,17 @@ def test_a_folder_is_its_images_by_name(folder):
 
 
 @pytest.mark.parametrize(
-    ("paths", "words"), [([], "No image"), (["empty"], "has no image"), (["b.jpg", "none.jpg"], "none.jpg")]
+    ("paths", "words"),
+    [
+        ([], "No image"),
+        (["empty"], "has no image"),
+        (["b.jpg", "none.jpg"], "none.jpg"),
+        (["b.jpg", "artifact"], "artifact is an artifact, where images must be"),
+    ],
 )
 def test_no_images(folder, paths, words):
+    (folder / "artifact").mkdir()
+    (folder / "artifact" / "manifest.json").touch()
     with pytest.raises(ImageError, match=words):
         image_files(paths)
 
@@ -61,8 +71,45 @@ def test_where_pictures_go(tmp_path, monkeypatch, case):
         ("a.jpg", ["a.jpg"], "would be replaced"),
         ("x", ["x/../x/a.png"], "would be replaced"),
         ("x", ["y/b.jpg", "x/b-2.png", "x/b.gif"], "would be replaced"),
+        ("o.xbm", ["a.jpg"], "cannot be a .xbm file: .*Choose .png"),
+        ("o.h5", ["a.jpg"], "cannot be a .h5 file"),
     ],
 )
 def test_pictures_that_cannot_go_there(output, names, words):
     with pytest.raises(OutputError, match=words):
         picture_paths(Path(output), given(*names))
+
+
+def test_results_that_would_replace_an_image(folder):
+    check_targets([Path("new/result.json"), Path("notes.txt")], given("a.PNG", "-"))
+    for target, words in (("deeper/../a.PNG", "is one of the images"), ("deeper", "it is a folder")):
+        with pytest.raises(OutputError, match=words):
+            check_targets([Path(target)], given("a.PNG", "-"))
+
+
+@pytest.mark.parametrize("paths", [["-"], ["-", "-"], ["-", "b.jpg"]])
+def test_an_image_on_stdin_comes_once_and_last(folder, monkeypatch, paths):
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=BytesIO(b"image")))
+    files = [Given("b.jpg", Path("b.jpg"))] if "b.jpg" in paths else []
+    assert given_images([Path(path) for path in paths]) == [*files, Given("-", b"image")]
+
+
+def test_an_empty_stdin(monkeypatch):
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=BytesIO()))
+    with pytest.raises(ImageError, match="stdin, which - stands for, is empty"):
+        given_images([Path("-")])
+
+
+IDS = {
+    "numbers": (["x/000045.jpg", "7.png"], [45, 7]),
+    "not all are numbers": (["7.jpg", "cat.jpg"], [1, 2]),
+    "a name that is another's place": (["cat.jpg", "1.jpg"], [1, 2]),
+    "the same number twice": (["a/5.jpg", "b/05.jpg"], [1, 2]),
+    "a number too long for other programs": (["123456789012345678901234567890.jpg"], [1]),
+    "stdin": (["-"], [1]),
+}
+
+
+@pytest.mark.parametrize(("names", "expected"), IDS.values(), ids=IDS)
+def test_every_image_has_an_id_of_its_own(names, expected):
+    assert image_ids(given(*names)) == expected

@@ -43,6 +43,8 @@ def test_worse(case):
 
 
 def test_the_bound_is_the_caller_s():
+    with pytest.raises(Mismatch, match="allowed are nan"):
+        comparison({"bbox": 40.0}, {"bbox": 38.0}).raise_if_worse(NAN)
     comparison({"bbox": 40.0}, {"bbox": 38.0}).raise_if_worse(2.0)
 
 

@@ -80,6 +80,14 @@ def evaluate(
     return Evaluation(metrics=metrics, results=results, seconds_per_image=seconds / len(images))
 
 
+def check_data(source: Source, *, coco_json: str | Path, image_root: str | Path, limit: int | None = None) -> None:
+    """Raises, before any image is run, the DatasetError that evaluate would raise about annotations and images."""
+    coco = read_coco(coco_json)
+    _check_present(_images(coco, limit), Path(image_root))
+    has_masks(coco)
+    _check_classes(source.spec.num_classes, sorted(coco.getCatIds()), coco_json)
+
+
 def _images(coco: "COCO", limit: int | None) -> list[dict[str, Any]]:
     images: list[dict[str, Any]] = coco.loadImgs(sorted(coco.getImgIds())[:limit])
     if not images:

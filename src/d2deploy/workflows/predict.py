@@ -102,13 +102,12 @@ def predict(
 
     `output`: where drawn pictures go: a picture file for one image, a folder for several. Drawn are detections of at
     least `min_score`; the records hold all. `category_ids`: the dataset ids of the classes in COCO records, contiguous
-    ids when None; a record's image_id is the file's name where all names are numbers, and different ones, else the
-    image's place from 1 on.
+    ids when None; their images have image_ids.
 
     Raises ImageError, OutputError, and what Predictor raises.
     """
     targets = picture_paths(output, images) if output else [None] * len(images)
-    image_ids = _image_ids(images)
+    ids_of_images = image_ids(images)
     predictions = Predictions()
     with Predictor(source, device=device) as predictor:
         spec = predictor.spec
@@ -121,7 +120,7 @@ def predict(
                 write_bytes(target, _encoded(picture, target.suffix))
             predictions.lines.append(f"{given.name}: {_summary(found, spec)}" + (f" -> {target}" if target else ""))
             predictions.images.append(to_json(found, class_names=spec.class_names, file=given.name))
-            predictions.coco.extend(to_coco(found, image_id=image_ids[number - 1], category_ids=ids))
+            predictions.coco.extend(to_coco(found, image_id=ids_of_images[number - 1], category_ids=ids))
             if progress:
                 progress(number, len(images))
     return predictions
@@ -158,7 +157,8 @@ def _stems(images: Sequence[Given]) -> list[str]:
     return stems
 
 
-def _image_ids(images: Sequence[Given]) -> list[int]:
+def image_ids(images: Sequence[Given]) -> list[int]:
+    """COCO's image_id for each: its name where all names are numbers, and different ones, else its place from 1 on."""
     stems = [Path(given.name).stem for given in images]
     ids = [int(stem) for stem in stems if stem.isascii() and stem.isdigit() and len(stem) <= _ID_DIGITS]
     return ids if len(set(ids)) == len(stems) else list(range(1, len(stems) + 1))

@@ -39,7 +39,7 @@ class Comparison:
         source, export = self.names
         if not math.isfinite(self.drop):
             raise Mismatch(f"{export} lacks an AP that {source} has: it found no object at all, or has no masks.")
-        if self.drop > max_drop:
+        if not self.drop <= max_drop:  # so that a bound of NaN allows nothing
             raise Mismatch(
                 f"{export} loses {self.drop:.3f} points of AP against {source}; allowed are {max_drop:g}. "
                 f"Raise --max-drop if that is acceptable."
