@@ -60,10 +60,6 @@ REFUSED = {
     ),
     "a data set that is not there": (("evaluate", *NETWORK, "--dataset", "coco_2017_val"), "Set DETECTRON2_DATASETS"),
     "a name too long for a file": (("inspect", "a" * 300), "File name too long"),
-    "more memory than there is": (
-        ("predict", *NETWORK, "a.jpg", "-o", "INPUT.MIN_SIZE_TEST", 2**31 - 1, "-o", "INPUT.MAX_SIZE_TEST", 2**31 - 1),
-        "The memory does not suffice",
-    ),
 }
 
 
@@ -80,6 +76,25 @@ def test_a_refusal_is_one_line_and_leaves_nothing(run, tmp_path, monkeypatch, ar
     assert line.startswith("error: ") and words in line
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.jpg", "artifact", "manifest.json"]
     assert (tmp_path / "a.jpg").read_bytes() == IMAGE.read_bytes()
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes")])
+def test_memory_that_does_not_suffice(run, monkeypatch, error):
+    def greedy(path):
+        raise error
+
+    monkeypatch.setattr("d2deploy.cli.read_artifact", greedy)
+    code, _, err = run("inspect", "somewhere")
+    assert (code, err.startswith("error: The memory does not suffice")) == (2, True)
+
+
+def test_another_runtime_error_is_a_bug(monkeypatch):
+    def broken(path):
+        raise RuntimeError("shape mismatch")
+
+    monkeypatch.setattr("d2deploy.cli.read_artifact", broken)
+    with pytest.raises(RuntimeError, match="shape mismatch"):
+        main(["inspect", "somewhere"])
 
 
 def test_no_command_shows_the_help(run):

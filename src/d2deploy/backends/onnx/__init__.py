@@ -117,6 +117,7 @@ class OnnxRunner:
 def load(artifact: Artifact, device: str = "cpu") -> OnnxRunner:
     """A runner for the file. Raises ArtifactError when ONNX Runtime cannot load it, DeviceError."""
     ort = optional("onnxruntime", extra="onnxruntime")
+    ort.disable_telemetry_events()  # some builds have it, and nobody asked for it
     provider = PROVIDERS.get(device.partition(":")[0])
     if provider not in ort.get_available_providers():
         raise DeviceError(
