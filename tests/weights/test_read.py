@@ -313,7 +313,7 @@ def test_the_real_files_cut_off(golden, tmp_path):
 def test_damage_gives_a_checkpoint_or_an_error(form, tmp_path_factory):
     folder = tmp_path_factory.mktemp(form)
     name, data = FORMS[form]
-    outcomes: set[type] = set()
+    outcomes: set[type] = {type(read_checkpoint(write(folder, data, name)))}  # undamaged, it is one
 
     @settings(max_examples=200)
     @given(st.lists(st.tuples(st.integers(0, len(data) - 1), st.integers(0, 255)), min_size=1, max_size=6))
@@ -327,7 +327,7 @@ def test_damage_gives_a_checkpoint_or_an_error(form, tmp_path_factory):
             outcomes.add(type(error))
 
     damage()
-    assert outcomes <= {Checkpoint, WeightsError} and WeightsError in outcomes
+    assert outcomes == {Checkpoint, WeightsError}
 
 
 def test_importing_needs_no_torch():
