@@ -381,7 +381,7 @@ def test_an_interruption_is_no_traceback(run, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("d2deploy.cli.read_artifact", interrupted)
+    monkeypatch.setattr("d2deploy.cli.listings.read_artifact", interrupted)
     done = run("inspect", "somewhere")
     assert (done.code, "Traceback" in done.err) == (130, False)
 
@@ -390,6 +390,6 @@ def test_a_bug_keeps_its_traceback(monkeypatch):
     def broken(*_, **__):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("d2deploy.cli.read_artifact", broken)
+    monkeypatch.setattr("d2deploy.cli.listings.read_artifact", broken)
     with pytest.raises(ZeroDivisionError):
         main(["inspect", "somewhere"])

@@ -83,7 +83,7 @@ def test_memory_that_does_not_suffice(run, monkeypatch, error):
     def greedy(path):
         raise error
 
-    monkeypatch.setattr("d2deploy.cli.read_artifact", greedy)
+    monkeypatch.setattr("d2deploy.cli.listings.read_artifact", greedy)
     code, _, err = run("inspect", "somewhere")
     assert (code, err.startswith("error: The memory does not suffice")) == (2, True)
 
@@ -92,7 +92,7 @@ def test_another_runtime_error_is_a_bug(monkeypatch):
     def broken(path):
         raise RuntimeError("shape mismatch")
 
-    monkeypatch.setattr("d2deploy.cli.read_artifact", broken)
+    monkeypatch.setattr("d2deploy.cli.listings.read_artifact", broken)
     with pytest.raises(RuntimeError, match="shape mismatch"):
         main(["inspect", "somewhere"])
 

@@ -18,7 +18,7 @@ from typing import Any, Self, get_args, get_origin, get_type_hints
 
 from d2deploy.errors import ArtifactError, OutputError
 
-SCHEMA = 1
+SCHEMA = 2  # 2: models without detections; further inputs and outputs
 MANIFEST = "manifest.json"
 MAX_WHOLE = 2**31  # no count, no size in pixels comes near
 
@@ -60,6 +60,27 @@ class Thresholds:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class PanopticRule:
+    """How instances and semantic labels become one picture (MODEL.PANOPTIC_FPN.COMBINE). Applied after the graph."""
+
+    overlap: float  # an instance of which more than this share is taken already is left out
+    stuff_area: int  # a stuff region of fewer pixels of the original image is left out
+    instance_score: float  # instances below it are left out
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PanopticDeepLabRule:
+    """How centres, offsets and semantic labels become one picture (MODEL.PANOPTIC_DEEPLAB). Applied after the graph."""
+
+    thing_ids: tuple[int, ...]  # channels of sem_seg that are things
+    stuff_area: int  # pixels of the original image
+    center_threshold: float
+    nms_kernel: int  # cells of the heat map
+    top_k: int  # centres
+    predict_instances: bool
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelSpec:
     """What a model is to its user, whatever runs it: the same for the network and for each export of it."""
 
@@ -67,10 +88,13 @@ class ModelSpec:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     preprocess: Preprocess
-    thresholds: Thresholds
-    num_classes: int
-    class_names: tuple[str, ...]  # empty when nobody knows them
+    thresholds: Thresholds | None  # None: no detections
+    num_classes: int  # of detections; 0: none
+    class_names: tuple[str, ...]  # of detections; empty when nobody knows them
     keypoint_sigmas: tuple[float, ...] = ()  # for keypoint AP (OKS); empty: COCO's own
+    sem_seg_names: tuple[str, ...] = ()  # of the channels of sem_seg; empty when nobody knows them
+    panoptic: PanopticRule | None = None
+    panoptic_deeplab: PanopticDeepLabRule | None = None
 
     def class_name(self, class_id: int) -> str:
         """The name of a contiguous class id; the number itself when there is no name."""
@@ -113,7 +137,7 @@ def _typed(kind: Any, value: Any, name: str) -> Any:
         made: Any = kind  # for the type checker: a class of ours
         return made(**{key: _typed(kinds[key], item, key) for key, item in value.items()})
     if origin is UnionType:
-        (fitting,) = [k for k in arguments if isinstance(value, get_origin(k) or k)] or [kind]
+        (fitting,) = [k for k in arguments if isinstance(value, _json_kind(k))] or [kind]
         if fitting is not kind:
             return _typed(fitting, value, name)
     if origin is tuple and isinstance(value, list):
@@ -125,6 +149,11 @@ def _typed(kind: Any, value: Any, name: str) -> Any:
     if kind is float and type(value) is int:
         return float(value)
     raise ValueError(f"{name} is {str(value)[:80]!r}, which is no {getattr(kind, '__name__', kind)}")
+
+
+def _json_kind(kind: Any) -> Any:
+    """The type that json.loads gives for a value of `kind`."""
+    return dict if dataclasses.is_dataclass(kind) else get_origin(kind) or kind
 
 
 def _check_ranges(spec: ModelSpec) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ class Instances:
     """One image's detections in pixels of the original image, best first. Field names as in detectron2."""
 
     image_size: tuple[int, int]  # (height, width) of the original image
-    pred_boxes: np.ndarray  # [N,4] float32 x1 y1 x2 y2
+    pred_boxes: np.ndarray  # [N,4] float32 x1 y1 x2 y2; of rotated models [N,5] center x, y, width, height, degrees
     scores: np.ndarray  # [N] float32
     pred_classes: np.ndarray  # [N] int64, contiguous ids
     pred_masks: np.ndarray | None = None  # [N,H,W] bool
@@ -31,6 +32,58 @@ class Instances:
             pred_masks=None if self.pred_masks is None else self.pred_masks[rows],
             pred_keypoints=None if self.pred_keypoints is None else self.pred_keypoints[rows],
         )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Proposals:
+    """Where in one image objects may be, best first, in pixels of the original image."""
+
+    image_size: tuple[int, int]
+    proposal_boxes: np.ndarray  # [N,4] float32 x1 y1 x2 y2
+    objectness_logits: np.ndarray  # [N] float32, before a sigmoid
+
+    def __len__(self) -> int:
+        return len(self.objectness_logits)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SemanticResult:
+    """What every pixel of the original image is."""
+
+    image_size: tuple[int, int]
+    sem_seg: np.ndarray  # [C,H,W] float32 logits, as detectron2 gives them
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """The class of each pixel, int64 [H,W]."""
+        return self.sem_seg.argmax(axis=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """One region of a panoptic picture. `category_id` counts things from 0, and stuff as the channels of sem_seg."""
+
+    id: int  # its value in panoptic_seg
+    is_thing: bool
+    category_id: int
+    score: float | None = None  # of a thing that is a detection
+    instance_id: int | None = None  # the row of that detection
+    area: int | None = None  # pixels, of stuff
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PanopticResult:
+    """Every pixel of the original image as part of one region: a thing, or a kind of stuff."""
+
+    image_size: tuple[int, int]
+    panoptic_seg: np.ndarray  # [H,W] int32: ids of segments; 0: none
+    segments: tuple[Segment, ...]
+    sem_seg: SemanticResult
+    instances: Instances | None
+
+
+Result = Instances | Proposals | SemanticResult | PanopticResult
+"""What a network says about an image, by its kind."""
 
 
 def to_json(instances: Instances, *, class_names: Sequence[str], file: str) -> dict[str, Any]:

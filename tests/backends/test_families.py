@@ -142,7 +142,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Model]:
 
 
 def _core(config: Path, overrides: list[str]) -> torch.nn.Module:
-    from d2deploy.config.detectron2 import model_config
+    from d2deploy.config.yacs.model import model_config
     from d2deploy.config.yaml import read_config
     from d2deploy.models.build import build_model
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from d2deploy.config.lazy import is_lazy, read_lazy_config
-from d2deploy.config.lazy_node import Call, LazyNode
-from d2deploy.config.lazy_values import Code, Symbol
+from d2deploy.config.lazy.node import Call, LazyNode
+from d2deploy.config.lazy.read import is_lazy, read_lazy_config
+from d2deploy.config.lazy.values import Code, Symbol
 from d2deploy.errors import ConfigError
 
-SAMPLES = Path(__file__).parent / "lazy"
+SAMPLES = Path(__file__).parent / "lazy_files"
 
 
 @pytest.fixture
@@ -258,5 +258,5 @@ def test_which_files_are_lazy(tmp_path):
 
 
 def test_reading_loads_no_torch():
-    code = "import sys, d2deploy.config.lazy, d2deploy.config.lazy_targets; assert 'torch' not in sys.modules"
+    code = "import sys, d2deploy.config.lazy.read, d2deploy.config.lazy.targets; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from d2deploy.config.lazy import read_lazy_config
+from d2deploy.config.lazy.read import read_lazy_config
 from d2deploy.errors import ConfigError
 
 SECONDS = 5  # the slowest takes 0.4 on a quiet machine

@@ -1,6 +1,6 @@
 import pytest
 
-from d2deploy.config.lazy import read_lazy_config
+from d2deploy.config.lazy.read import read_lazy_config
 from d2deploy.errors import ConfigError
 
 TEXT = "model = dict(n=1, m='${.n}', heads=[dict(fc=[8, 8]), dict(fc=[4])], name='a')\nmodel.a = dict(b=model.heads)"

@@ -1,7 +1,7 @@
 import pytest
 
-from d2deploy.config.lazy import read_lazy_config
-from d2deploy.config.lazy_targets import ALLOWED_TARGETS, check_targets, short_name
+from d2deploy.config.lazy.read import read_lazy_config
+from d2deploy.config.lazy.targets import ALLOWED_TARGETS, check_targets, short_name
 from d2deploy.errors import ConfigError, UnknownKey
 
 NAMES = {

@@ -1,4 +1,4 @@
-"""lazy/dumps.json: what detectron2 (02b5c4e2) writes for its own LazyConfigs, {config: YAML text}; only their `model`.
+"""lazy_files/dumps.json: what detectron2 (02b5c4e2) writes for its own LazyConfigs, {config: YAML text}; only their `model`.
 
 They are the `config_text` of shared/golden's folders, made with torch 2.6.0.
 """
@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from d2deploy.config.lazy import read_lazy_yaml
-from d2deploy.config.lazy_node import Call
-from d2deploy.config.lazy_targets import check_targets, short_name
-from d2deploy.config.lazy_values import Code, Symbol
+from d2deploy.config.lazy.node import Call
+from d2deploy.config.lazy.read import read_lazy_yaml
+from d2deploy.config.lazy.targets import check_targets, short_name
+from d2deploy.config.lazy.values import Code, Symbol
 from d2deploy.errors import ConfigError, UnknownKey
 
-DUMPS = json.loads((Path(__file__).parent / "lazy/dumps.json").read_text())
+DUMPS = json.loads((Path(__file__).parent / "lazy_files/dumps.json").read_text())
 
 
 @pytest.fixture

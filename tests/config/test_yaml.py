@@ -238,7 +238,7 @@ def test_a_full_config_is_read_in_milliseconds():
 
 def test_the_config_room_needs_no_heavy_package():
     code = (
-        "import sys; import d2deploy.config.yaml, d2deploy.config.detectron2, d2deploy.config.datasets;"
+        "import sys; import d2deploy.config.yaml, d2deploy.config.yacs.model, d2deploy.config.datasets;"
         "print(sorted({'torch', 'numpy', 'onnx', 'onnxruntime', 'PIL'} & set(sys.modules)))"
     )
     done = subprocess.run(

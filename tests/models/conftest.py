@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from d2deploy.config.detectron2 import model_config
+from d2deploy.config.yacs.model import model_config
 from d2deploy.config.yaml import read_config
 from d2deploy.image import read_image, resize_shortest_edge, to_batch
 from d2deploy.models.build import build_model, model_spec

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from d2deploy.config.detectron2 import model_config
+from d2deploy.config.yacs.model import model_config
 from d2deploy.config.zoo import config_of, zoo_models
 from d2deploy.errors import ConfigError
 from d2deploy.models.build import build_model

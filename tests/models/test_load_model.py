@@ -56,5 +56,5 @@ def test_a_name_that_is_none_has_neighbours() -> None:
 def test_class_names_of_the_data_set() -> None:
     model = load_model(DEMO / "config.yaml", DEMO / "model_final.pth")
     assert model.spec.class_names == ()  # nobody knows shapes_val
-    with pytest.raises(ConfigError, match="2 class names were given for a network with 8"):
+    with pytest.raises(ConfigError, match="2 class names were given for 8 classes"):
         load_model(DEMO / "config.yaml", DEMO / "model_final.pth", class_names=["a", "b"])

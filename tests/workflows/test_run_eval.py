@@ -5,7 +5,7 @@ import math
 import pytest
 
 from d2deploy.errors import Mismatch
-from d2deploy.metrics.coco import Metrics
+from d2deploy.metrics.scores import Metrics
 from d2deploy.workflows.run_eval import Comparison
 
 NAN = math.nan

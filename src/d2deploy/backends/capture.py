@@ -199,16 +199,19 @@ class OpaqueRoIAlign(nn.Module):
 
 
 class OpaquePrepareImages(nn.Module):
-    """A PrepareImages whose last step, padding to a multiple, appears as one node."""
+    """A PrepareImages whose last step, padding to a multiple, appears as one node; a square has a known size."""
 
     def __init__(self, op: PrepareImages) -> None:
         super().__init__()
-        self.normalise = PrepareImages(mean=tuple(op.mean), std=tuple(op.std), size_divisor=1)
-        self.size_divisor = op.size_divisor
+        self.normalise = PrepareImages(
+            mean=tuple(op.mean), std=tuple(op.std), size_divisor=1, square_size=op.square_size
+        )
+        self.size_divisor, self.square_size = op.size_divisor, op.square_size
 
     def forward(self, images: Tensor, image_sizes: Tensor) -> Tensor:
         """See ops/prepare_images.py."""
-        return _pad_to_multiple(self.normalise(images, image_sizes), self.size_divisor)
+        prepared = self.normalise(images, image_sizes)
+        return prepared if self.square_size else _pad_to_multiple(prepared, self.size_divisor)
 
 
 class GridDeformSample(nn.Module):

@@ -3,17 +3,45 @@
 pycocotools does not ask: it breaks in the middle, counts wrongly, or takes all memory for a few damaged run lengths.
 """
 
-import math
-from collections import Counter
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from d2deploy.errors import DatasetError
+from d2deploy.metrics.fields import (
+    ID,
+    IMAGE,
+    IS_CROWD,
+    NUMBER,
+    TEXT,
+    WHOLE,
+    Field,
+    Fields,
+    check_ids,
+    check_rows,
+    is_number,
+)
 
 FAR = 1_000_000  # pixels; pycocotools walks along every edge of a polygon
+
+
+_BOX = Field(
+    lambda value: isinstance(value, list) and len(value) == 4 and all(map(is_number, value)),
+    "four numbers: x, y, width, height",
+)
+_FIELDS: dict[str, Fields] = {
+    "images": IMAGE,
+    "categories": {"id": ID, "name": TEXT},
+    "annotations": {
+        "id": WHOLE,
+        "image_id": ID,
+        "category_id": ID,
+        "bbox": _BOX,
+        "area": NUMBER,
+        "iscrowd": IS_CROWD,
+    },
+}
 
 
 def check_dataset(dataset: Any, path: str | Path) -> None:
@@ -22,9 +50,8 @@ def check_dataset(dataset: Any, path: str | Path) -> None:
         rows = dataset.get(name) if isinstance(dataset, dict) else None
         if not isinstance(rows, list):
             raise DatasetError(f"{path} is no COCO annotation file: it has no list {name!r}. Give an instances_*.json.")
-        for number, row in enumerate(rows):
-            _check_row(row, fields, f"{path}: entry {number} of {name!r}")
-        _check_ids([row["id"] for row in rows], f"{path}: {name!r}")
+        check_rows(rows, fields, where=str(path), name=name)
+        check_ids([row["id"] for row in rows], f"{path}: {name!r}")
     images = {row["id"]: (row["height"], row["width"]) for row in dataset["images"]}
     categories = {row["id"] for row in dataset["categories"]}
     for row in dataset["annotations"]:
@@ -35,67 +62,6 @@ def check_dataset(dataset: Any, path: str | Path) -> None:
             )
         if fault := _mask_fault(row.get("segmentation"), images[row["image_id"]]):
             raise DatasetError(f"{path}: the segmentation of annotation {row['id']} {fault}. Mend or remove it.")
-
-
-def _is_id(value: Any) -> bool:
-    return type(value) in (int, str)
-
-
-def _is_whole(value: Any) -> bool:
-    return type(value) is int
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
-
-
-def _is_box(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 4 and all(map(_is_number, value))
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value)
-
-
-def _is_edge(value: Any) -> bool:
-    return type(value) is int and value > 0
-
-
-# list -> field -> (what it must be, the same in words)
-_FIELDS: dict[str, dict[str, tuple[Callable[[Any], bool], str]]] = {
-    "images": {
-        "id": (_is_id, "a whole number"),
-        "file_name": (_is_text, "a text"),
-        "height": (_is_edge, "a whole number above 0"),
-        "width": (_is_edge, "a whole number above 0"),
-    },
-    "categories": {"id": (_is_id, "a whole number"), "name": (_is_text, "a text")},
-    "annotations": {
-        "id": (_is_whole, "a whole number"),
-        "image_id": (_is_id, "a whole number"),
-        "category_id": (_is_id, "a whole number"),
-        "bbox": (_is_box, "four numbers: x, y, width, height"),
-        "area": (_is_number, "a number"),
-    },
-}
-
-
-def _check_row(row: Any, fields: dict[str, tuple[Callable[[Any], bool], str]], where: str) -> None:
-    if lacking := [name for name in fields if not isinstance(row, dict) or name not in row]:
-        raise DatasetError(f"{where} has no {', '.join(lacking)}. Add what is lacking.")
-    for name, (fits, wanted) in fields.items():
-        if not fits(row[name]):
-            raise DatasetError(f"{where}: {name} is {str(row[name])[:80]!r}; it must be {wanted}.")
-    if row.get("iscrowd", 0) not in (0, 1):
-        raise DatasetError(f"{where}: iscrowd is {str(row['iscrowd'])[:80]!r}; it must be 0 or 1.")
-
-
-def _check_ids(ids: Sequence[int | str], where: str) -> None:
-    if len(set(map(type, ids))) > 1:
-        raise DatasetError(f"{where} has ids that are numbers and ids that are texts. Use one kind.")
-    if len(set(ids)) < len(ids):
-        twice = Counter(ids).most_common(1)[0][0]
-        raise DatasetError(f"{where} has the id {twice} twice. Give each entry an id of its own.")
 
 
 def _mask_fault(mask: Any, size: tuple[int, int]) -> str:

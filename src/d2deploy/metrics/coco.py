@@ -1,20 +1,18 @@
-"""COCO box and mask AP: pycocotools counts, this file reads, names and prints as detectron2 does."""
+"""COCO box, mask and keypoint AP: pycocotools counts, this file reads and names as detectron2 does."""
 
 import io
-import json
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
-from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tabulate import tabulate
 
 from d2deploy.errors import DatasetError
 from d2deploy.metrics.annotations import check_dataset
+from d2deploy.metrics.fields import read_json
+from d2deploy.metrics.scores import Metrics
 
 if TYPE_CHECKING:
     from pycocotools.coco import COCO
@@ -45,62 +43,6 @@ KEYPOINT_SUMMARY: dict[str, tuple[int | slice, int]] = {
 COCO_KEYPOINTS = 17  # pycocotools has sigmas for these
 
 
-@dataclass(frozen=True)
-class Metrics:
-    """APs in percent: {"bbox": {"AP", "AP50", "AP75", "APs", "APm", "APl", "AP-<class>" ...}, "segm": {...}}.
-
-    NaN: nothing to measure (no such object in the annotations, or no result at all).
-    """
-
-    scores: Mapping[str, Mapping[str, float]]
-
-    def __getitem__(self, iou_type: str) -> Mapping[str, float]:
-        return self.scores[iou_type]
-
-    def __str__(self) -> str:
-        return self.tables()
-
-    def tables(self) -> str:
-        """The tables that detectron2 prints: for each IoU type a summary and, with several classes, one a class."""
-        parts = []
-        for iou_type, scores in self.scores.items():
-            parts.append(f"Evaluation results for {iou_type}:\n{_summary_table(scores)}")
-            if not all(map(math.isfinite, scores.values())):
-                parts.append("nan: nothing to measure, as the annotations or the results hold no such object.")
-            if any(key.startswith(CATEGORY) for key in scores):
-                parts.append(f"Per-category {iou_type} AP:\n{_category_table(scores)}")
-        return "\n".join(parts)
-
-    def to_json(self) -> dict[str, dict[str, float | None]]:
-        """The same numbers for json.dump; NaN, which JSON does not have, is None."""
-        return {
-            iou_type: {key: value if math.isfinite(value) else None for key, value in scores.items()}
-            for iou_type, scores in self.scores.items()
-        }
-
-    def difference(self, other: "Metrics") -> "Metrics":
-        """What this has more than `other`, in percentage points, for every number that both have."""
-        return Metrics(
-            {
-                iou_type: {key: value - other[iou_type][key] for key, value in scores.items() if key in other[iou_type]}
-                for iou_type, scores in self.scores.items()
-                if iou_type in other.scores
-            }
-        )
-
-    def drop_from(self, other: "Metrics") -> float:
-        """The largest loss of AP against `other` over its IoU types, in percentage points; negative for a gain.
-
-        Infinite when an AP that `other` has is lacking or NaN here; one that is NaN in `other` cannot be lost.
-        """
-        drops = []
-        for iou_type, scores in other.scores.items():
-            here = self.scores.get(iou_type, {}).get("AP", math.nan)
-            if not math.isnan(scores["AP"]):
-                drops.append(math.inf if math.isnan(here) else scores["AP"] - here)
-        return max(drops, default=0.0)
-
-
 def read_coco(path: str | Path) -> "COCO":
     """The annotations in a COCO json, indexed. An annotation without `iscrowd` is none.
 
@@ -108,11 +50,7 @@ def read_coco(path: str | Path) -> "COCO":
     """
     from pycocotools.coco import COCO
 
-    try:
-        dataset = json.loads(Path(path).read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise DatasetError(f"{path} cannot be read as COCO annotations: {reason}. Check the path.") from error
+    dataset = read_json(path, "COCO annotations")
     check_dataset(dataset, path)
     for annotation in dataset["annotations"]:
         annotation.setdefault("iscrowd", 0)
@@ -234,19 +172,3 @@ def _check_masks(results: Sequence[Mapping[str, Any]], coco: "COCO") -> None:
     for what, rows in (("result", results), ("annotation", coco.dataset["annotations"])):
         if lacking := sum(not row.get("segmentation") for row in rows):
             raise DatasetError(f"Mask AP needs masks: {lacking} of {len(rows)} {what}s have none. Evaluate boxes only.")
-
-
-def _summary_table(scores: Mapping[str, float]) -> str:
-    table = {key: scores[key] for key in SUMMARY if key in scores}
-    return tabulate(
-        [list(table.values())], list(table), tablefmt="pipe", floatfmt=".3f", stralign="center", numalign="center"
-    )
-
-
-def _category_table(scores: Mapping[str, float]) -> str:
-    pairs = [(key.removeprefix(CATEGORY), f"{ap:.3f}") for key, ap in scores.items() if key.startswith(CATEGORY)]
-    flat = [cell for pair in pairs for cell in pair]
-    columns = min(6, len(flat))
-    rows = list(zip_longest(*(flat[i::columns] for i in range(columns))))
-    # Text throughout: a class may be named "1".
-    return tabulate(rows, ["category", "AP"] * (columns // 2), tablefmt="pipe", stralign="left", disable_numparse=True)

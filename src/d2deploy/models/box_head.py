@@ -2,11 +2,12 @@
 
 from collections import OrderedDict
 
+import torch
 from torch import Tensor, nn
 
 from d2deploy.config import schema
+from d2deploy.models.box_decoder import BoxDecoder
 from d2deploy.models.conv import Conv2d
-from d2deploy.ops.boxes import decode_boxes
 
 
 class FastRCNNConvFCHead(nn.Sequential):
@@ -15,21 +16,26 @@ class FastRCNNConvFCHead(nn.Sequential):
     def __init__(self, config: schema.BoxHead, *, in_channels: int) -> None:
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         channels = in_channels
-        for i in range(1, config.num_conv + 1):
-            layers[f"conv{i}"] = Conv2d(channels, config.conv_dim, kernel_size=3, norm=config.norm, relu=True)
-            channels = config.conv_dim
+        for i, dim in enumerate(config.conv_dims, start=1):
+            layers[f"conv{i}"] = Conv2d(channels, dim, kernel_size=3, norm=config.norm, relu=True)
+            channels = dim
         size = channels * config.pooler.resolution**2
         layers["flatten"] = nn.Flatten()
-        for i in range(1, config.num_fc + 1):
-            layers[f"fc{i}"] = nn.Linear(size, config.fc_dim)
+        for i, dim in enumerate(config.fc_dims, start=1):
+            layers[f"fc{i}"] = nn.Linear(size, dim)
             layers[f"fc_relu{i}"] = nn.ReLU()
-            size = config.fc_dim
+            size = dim
         super().__init__(layers)
         self.out_channels = size
 
 
 class FastRCNNOutputLayers(nn.Module):
-    """Class scores (background last) and box deltas; decodes them against the proposals."""
+    """Class scores (background last) and box deltas; decodes them against the proposals.
+
+    Trained with USE_SIGMOID_CE each class has a probability of its own, otherwise they share 1 with the background.
+    USE_FED_LOSS leaves how often each class is sampled in the checkpoint, which inference does not read (detectron2
+    fast_rcnn.py).
+    """
 
     def __init__(
         self,
@@ -37,16 +43,25 @@ class FastRCNNOutputLayers(nn.Module):
         in_channels: int,
         num_classes: int,
         cls_agnostic_bbox_reg: bool,
-        bbox_reg_weights: tuple[float, float, float, float],
+        bbox_reg_weights: tuple[float, ...],
+        use_sigmoid_ce: bool = False,
+        use_fed_loss: bool = False,
     ) -> None:
         super().__init__()
+        self.use_sigmoid_ce = use_sigmoid_ce
+        if use_fed_loss:
+            self.register_buffer("fed_loss_cls_weights", torch.ones(num_classes))
         self.num_box_classes = 1 if cls_agnostic_bbox_reg else num_classes
         self.cls_score = nn.Linear(in_channels, num_classes + 1)
-        self.bbox_pred = nn.Linear(in_channels, self.num_box_classes * 4)
-        self.bbox_reg_weights = bbox_reg_weights
+        self.decode = BoxDecoder(bbox_reg_weights)
+        self.bbox_pred = nn.Linear(in_channels, self.num_box_classes * self.decode.columns)
 
     def forward(self, hidden: Tensor, proposals: Tensor) -> tuple[Tensor, Tensor]:
-        """hidden[R,C], proposals[R,4] -> scores[R,K] of the K classes, boxes[R,K or 1,4] (one when class-agnostic)."""
-        scores = self.cls_score(hidden).softmax(dim=1)[:, :-1]
-        deltas = self.bbox_pred(hidden).reshape(-1, self.num_box_classes, 4)
-        return scores, decode_boxes(deltas, proposals[:, None], self.bbox_reg_weights)
+        """hidden[R,C], proposals[R,4] -> scores[R,K] of the K classes, boxes[R,K or 1,4] (one when class-agnostic).
+
+        Rotated boxes, where the decoder has five weights, have five columns.
+        """
+        logits = self.cls_score(hidden)
+        scores = logits.sigmoid() if self.use_sigmoid_ce else logits.softmax(dim=1)
+        deltas = self.bbox_pred(hidden).reshape(-1, self.num_box_classes, self.decode.columns)
+        return scores[:, :-1], self.decode(deltas, proposals[:, None])

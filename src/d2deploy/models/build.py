@@ -8,22 +8,19 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from d2deploy.artifact import ModelSpec, Preprocess, TensorSpec, Thresholds, sha256
+from d2deploy.artifact import ModelSpec, sha256
 from d2deploy.config import schema
 from d2deploy.config.datasets import class_names as dataset_class_names
-from d2deploy.config.detectron2 import model_config
 from d2deploy.config.node import Node
 from d2deploy.config.schema import ModelConfig
+from d2deploy.config.yacs.model import model_config
 from d2deploy.config.yaml import read_config
 from d2deploy.config.zoo import config_of, is_zoo_name
 from d2deploy.errors import ConfigError, WeightsError
-from d2deploy.models.fpn import FPN
-from d2deploy.models.rcnn import GeneralizedRCNN
-from d2deploy.models.res5_roi_heads import Res5ROIHeads
-from d2deploy.models.resnet import ResNet
-from d2deploy.models.retinanet import RetinaNet
-from d2deploy.models.roi_heads import ROIHeads
-from d2deploy.models.rpn import RPN
+from d2deploy.models.backbone import build_backbone
+from d2deploy.models.rcnn import build_rcnn
+from d2deploy.models.retinanet import build_retinanet
+from d2deploy.models.spec import model_spec
 from d2deploy.ops.prepare_images import PrepareImages
 from d2deploy.weights.catalog import is_address
 from d2deploy.weights.download import fetched
@@ -43,48 +40,23 @@ class Model:
     format: Literal["eager"] = "eager"
 
 
-def build_model(config: ModelConfig) -> GeneralizedRCNN | RetinaNet:
+def build_model(config: ModelConfig) -> nn.Module:
     """The network of `config`, in evaluation mode, on the current default device (torch.device("meta") for none)."""
-    resnet = ResNet(config.backbone.resnet, in_channels=len(config.input.pixel_mean))
-    backbone = FPN(config.backbone.fpn, resnet) if config.backbone.fpn is not None else resnet
+    backbone = build_backbone(config.backbone, in_channels=len(config.input.pixel_mean))
     prepare = PrepareImages(
-        mean=config.input.pixel_mean, std=config.input.pixel_std, size_divisor=backbone.size_divisor
+        mean=config.input.pixel_mean,
+        std=config.input.pixel_std,
+        size_divisor=backbone.size_divisor,
+        square_size=backbone.square_size,
     )
-    return META_ARCHITECTURES[config.meta_architecture](config, prepare, backbone).eval().requires_grad_(False)
+    core = ARCHITECTURES[type(config.architecture)](config.architecture, prepare, backbone)
+    return core.eval().requires_grad_(False)
 
 
-def _generalized_rcnn(config: ModelConfig, prepare: PrepareImages, backbone: FPN | ResNet) -> GeneralizedRCNN:
-    assert config.rpn is not None and config.roi_heads is not None
-    heads: dict[type, type[ROIHeads] | type[Res5ROIHeads]] = {
-        schema.ROIHeads: ROIHeads,
-        schema.Res5ROIHeads: Res5ROIHeads,
-    }
-    return GeneralizedRCNN(
-        prepare=prepare,
-        backbone=backbone,
-        proposal_generator=RPN(config.rpn, **_level_facts(backbone, config.rpn.in_features)),
-        roi_heads=heads[type(config.roi_heads)](
-            config.roi_heads,  # type: ignore[arg-type]  # the table pairs them
-            **_level_facts(backbone, config.roi_heads.in_features),
-        ),
-    )
-
-
-def _retinanet(config: ModelConfig, prepare: PrepareImages, backbone: FPN | ResNet) -> RetinaNet:
-    assert config.retinanet is not None and isinstance(backbone, FPN)
-    strides = [backbone.out_strides[name] for name in config.retinanet.in_features]
-    return RetinaNet(config.retinanet, prepare=prepare, backbone=backbone, strides=strides)
-
-
-META_ARCHITECTURES: dict[str, Callable[[ModelConfig, PrepareImages, FPN | ResNet], GeneralizedRCNN | RetinaNet]] = {
-    "GeneralizedRCNN": _generalized_rcnn,
-    "RetinaNet": _retinanet,
+ARCHITECTURES: dict[type, Callable[[Any, PrepareImages, Any], nn.Module]] = {
+    schema.GeneralizedRCNN: build_rcnn,
+    schema.RetinaNet: build_retinanet,
 }
-
-
-def _level_facts(backbone: FPN | ResNet, names: Sequence[str]) -> dict[str, Any]:
-    """Channels and strides (input pixels per cell) of feature levels."""
-    return {"channels": backbone.out_channels[names[0]], "strides": [backbone.out_strides[name] for name in names]}
 
 
 def load_model(
@@ -109,17 +81,9 @@ def load_model(
     report.raise_if_bad()
     # Convolutions on a CPU take a sixth less time than in torch's default layout (benchmarks/README.md).
     core.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
-    names = tuple(class_names) if class_names is not None else dataset_class_names(config.dataset)
-    if names and len(names) != config.detections.num_classes:
-        if class_names is not None:
-            raise ConfigError(
-                f"{len(names)} class names were given for a network with {config.detections.num_classes} classes "
-                f"(NUM_CLASSES in the config)."
-            )
-        names = ()
     return Model(
         core=core,
-        spec=model_spec(config, core, names),
+        spec=model_spec(config, core, _names(config, class_names)),
         config=config,
         report=report,
         source={
@@ -132,58 +96,13 @@ def load_model(
     )
 
 
-def model_spec(config: ModelConfig, core: GeneralizedRCNN | RetinaNet, class_names: tuple[str, ...]) -> ModelSpec:
-    """Inputs, outputs, pre-processing and thresholds of the network."""
-    detections = config.detections
-    outputs = [
-        TensorSpec(name="boxes", shape=("D", 4), dtype="float32"),
-        TensorSpec(name="scores", shape=("D",), dtype="float32"),
-        TensorSpec(name="classes", shape=("D",), dtype="int64"),
-        TensorSpec(name="image_index", shape=("D",), dtype="int64"),
-    ]
-    outputs += _head_outputs(config.roi_heads)
-    return ModelSpec(
-        meta_architecture=config.meta_architecture,
-        inputs=(
-            TensorSpec(name="images", shape=("N", len(config.input.pixel_mean), "H", "W"), dtype="float32"),
-            TensorSpec(name="image_sizes", shape=("N", 2), dtype="int64"),
-        ),
-        outputs=tuple(outputs),
-        preprocess=Preprocess(
-            min_size=config.input.min_size,
-            max_size=config.input.max_size,
-            channel_order=config.input.channel_order,
-            size_divisor=core.prepare.size_divisor,
-            pixel_mean=config.input.pixel_mean,
-            pixel_std=config.input.pixel_std,
-        ),
-        thresholds=Thresholds(
-            score=detections.score_thresh, nms=detections.nms_thresh, max_detections=detections.detections_per_image
-        ),
-        num_classes=detections.num_classes,
-        class_names=class_names,
-        keypoint_sigmas=_keypoint_sigmas(config.roi_heads),
-    )
-
-
-def _keypoint_sigmas(heads: schema.ROIHeads | schema.Res5ROIHeads | None) -> tuple[float, ...]:
-    if isinstance(heads, schema.ROIHeads) and heads.keypoint is not None:
-        return heads.keypoint.oks_sigmas
-    return ()
-
-
-def _head_outputs(heads: schema.ROIHeads | schema.Res5ROIHeads | None) -> list[TensorSpec]:
-    """What the mask and keypoint heads add."""
-    outputs = []
-    if heads is not None and heads.mask is not None:
-        # res5 halves what was pooled, the mask head doubles it.
-        side = heads.pooler.resolution if isinstance(heads, schema.Res5ROIHeads) else heads.mask.pooler.resolution * 2
-        outputs.append(TensorSpec(name="mask_probs", shape=("D", side, side), dtype="float32"))
-    if isinstance(heads, schema.ROIHeads) and heads.keypoint is not None:
-        side = heads.keypoint.pooler.resolution * 4
-        shape = ("D", heads.keypoint.num_keypoints, side, side)
-        outputs.append(TensorSpec(name="keypoint_heatmaps", shape=shape, dtype="float32"))
-    return outputs
+def _names(config: ModelConfig, given: Sequence[str] | None) -> tuple[str, ...]:
+    """The classes' names, given or those of the config's dataset; none where these are not as many as the classes."""
+    names = tuple(given) if given is not None else dataset_class_names(config.dataset)
+    count = config.detections.num_classes if config.detections else 0
+    if given is not None and len(names) != count:
+        raise ConfigError(f"{len(names)} class names were given for {count} classes (NUM_CLASSES in the config).")
+    return names if len(names) == count else ()
 
 
 def _read(config_file: str | Path, overrides: Sequence[str]) -> Node:

@@ -13,12 +13,13 @@ class MaskRCNNConvUpsampleHead(nn.Module):
     def __init__(self, config: schema.MaskHead, *, in_channels: int, num_classes: int) -> None:
         super().__init__()
         channels = in_channels
-        convs = [f"mask_fcn{i}" for i in range(1, config.num_conv + 1)]
-        for name in convs:
-            self.add_module(name, Conv2d(channels, config.conv_dim, kernel_size=3, norm=config.norm, relu=True))
-            channels = config.conv_dim
-        self.deconv = nn.ConvTranspose2d(channels, config.conv_dim, kernel_size=2, stride=2)
-        self.predictor = nn.Conv2d(config.conv_dim, 1 if config.cls_agnostic_mask else num_classes, kernel_size=1)
+        *dims, last = config.conv_dims
+        convs = [f"mask_fcn{i}" for i in range(1, len(dims) + 1)]
+        for name, dim in zip(convs, dims, strict=True):
+            self.add_module(name, Conv2d(channels, dim, kernel_size=3, norm=config.norm, relu=True))
+            channels = dim
+        self.deconv = nn.ConvTranspose2d(channels, last, kernel_size=2, stride=2)
+        self.predictor = nn.Conv2d(last, 1 if config.cls_agnostic_mask else num_classes, kernel_size=1)
         self.is_agnostic = config.cls_agnostic_mask
         self.convs = Alias(self, convs)
 

@@ -31,6 +31,21 @@ class FrozenBatchNorm2d(nn.Module):
         )
 
 
+class LayerNorm(nn.Module):
+    """Normalises the channels of each cell by themselves (detectron2 batch_norm.py, eps 1e-6)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.shape, self.eps = [channels], 1e-6
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x[N,C,H,W] -> the same shape."""
+        cells = x.permute(0, 2, 3, 1)
+        return nn.functional.layer_norm(cells, self.shape, self.weight, self.bias, self.eps).permute(0, 3, 1, 2)
+
+
 def _group_norm(channels: int) -> nn.Module:
     return nn.GroupNorm(32, channels)
 
@@ -43,6 +58,7 @@ NORMS: dict[str, Callable[[int], nn.Module]] = {
     "nnSyncBN": nn.BatchNorm2d,
     "naiveSyncBN": nn.BatchNorm2d,
     "GN": _group_norm,
+    "LN": LayerNorm,
 }
 
 

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from d2deploy.config import schema
 from d2deploy.ops.levels import assign_levels
 from d2deploy.ops.roi_align import RoIAlign
+from d2deploy.ops.roi_align_rotated import RoIAlignRotated
 
 
 class ROIPooler(nn.Module):
@@ -14,14 +15,16 @@ class ROIPooler(nn.Module):
         super().__init__()
         self.min_level = strides[0].bit_length() - 1
         self.max_level = strides[-1].bit_length() - 1
-        self.roi_align = RoIAlign(
-            scales=tuple(1.0 / stride for stride in strides),
-            size=config.resolution,
-            sampling_ratio=config.sampling_ratio,
-            aligned=config.type == "ROIAlignV2",
-        )
+        scales = tuple(1.0 / stride for stride in strides)
+        size, sampling_ratio = config.resolution, config.sampling_ratio
+        self.roi_align: nn.Module
+        if config.type == "ROIAlignRotated":
+            self.roi_align = RoIAlignRotated(scales=scales, size=size, sampling_ratio=sampling_ratio)
+        else:
+            aligned = config.type == "ROIAlignV2"
+            self.roi_align = RoIAlign(scales=scales, size=size, sampling_ratio=sampling_ratio, aligned=aligned)
 
     def forward(self, features: list[Tensor], boxes: Tensor, image_index: Tensor) -> Tensor:
-        """features[L] of [N,C,H,W], boxes[R,4] input pixels, image_index[R] int64 -> [R,C,size,size]."""
+        """features[L] of [N,C,H,W], boxes[R,4 or 5] input pixels, image_index[R] int64 -> [R,C,size,size]."""
         levels = assign_levels(boxes, self.min_level, self.max_level)
         return self.roi_align(features, boxes, image_index, levels)

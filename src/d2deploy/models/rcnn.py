@@ -1,10 +1,13 @@
 """GeneralizedRCNN: backbone, proposals, RoI heads."""
 
+from collections.abc import Callable
+from typing import Any
+
 from torch import Tensor, nn
 
-from d2deploy.models.fpn import FPN
+from d2deploy.config import schema
+from d2deploy.models.backbone import level_facts
 from d2deploy.models.res5_roi_heads import Res5ROIHeads
-from d2deploy.models.resnet import ResNet
 from d2deploy.models.roi_heads import ROIHeads
 from d2deploy.models.rpn import RPN
 from d2deploy.ops.prepare_images import PrepareImages
@@ -17,9 +20,9 @@ class GeneralizedRCNN(nn.Module):
         self,
         *,
         prepare: PrepareImages,
-        backbone: FPN | ResNet,
-        proposal_generator: RPN,
-        roi_heads: ROIHeads | Res5ROIHeads,
+        backbone: nn.Module,
+        proposal_generator: nn.Module,
+        roi_heads: nn.Module,
     ) -> None:
         super().__init__()
         self.prepare = prepare
@@ -35,3 +38,22 @@ class GeneralizedRCNN(nn.Module):
         features = self.backbone(self.prepare(images, image_sizes))
         proposals, logits = self.proposal_generator(features, image_sizes)
         return self.roi_heads(features, proposals, logits, image_sizes)
+
+
+ROI_HEADS: dict[type, Callable[..., nn.Module]] = {
+    schema.ROIHeads: ROIHeads,
+    schema.Res5ROIHeads: Res5ROIHeads,
+}
+
+
+def build_rcnn(config: schema.GeneralizedRCNN, prepare: PrepareImages, backbone: Any) -> GeneralizedRCNN:
+    """The detector of `config` on `backbone`."""
+    assert isinstance(config.proposals, schema.RPN)
+    return GeneralizedRCNN(
+        prepare=prepare,
+        backbone=backbone,
+        proposal_generator=RPN(config.proposals, **level_facts(backbone, config.proposals.in_features)),
+        roi_heads=ROI_HEADS[type(config.roi_heads)](
+            config.roi_heads, **level_facts(backbone, config.roi_heads.in_features)
+        ),
+    )

@@ -25,6 +25,8 @@ class Res5ROIHeads(nn.Module):
             num_classes=config.detections.num_classes,
             cls_agnostic_bbox_reg=config.cls_agnostic_bbox_reg,
             bbox_reg_weights=config.bbox_reg_weights,
+            use_sigmoid_ce=config.use_sigmoid_ce,
+            use_fed_loss=config.use_fed_loss,
         )
         self.image_index = ImageIndex()
         self.select = DetectionSelector(config.detections)

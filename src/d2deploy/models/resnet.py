@@ -154,6 +154,7 @@ class ResNet(nn.Module):
             self.out_channels[name], self.out_strides[name] = channels, stride
         self.stages = Alias(self, self.stage_names)
         self.size_divisor = 1  # detectron2 pads for a pyramid only
+        self.square_size = 0
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """x[N,3,H,W] -> {stage: [N,C,H/stride,W/stride]}."""

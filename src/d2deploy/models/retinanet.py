@@ -1,11 +1,12 @@
 """RetinaNet: class scores and boxes for every anchor, no proposals."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from d2deploy.config import schema
 from d2deploy.models.detections import found
-from d2deploy.models.fpn import FPN
 from d2deploy.models.rpn import AnchorGenerator
 from d2deploy.ops.boxes import decode_boxes
 from d2deploy.ops.labelled_nms import LabelledNMS
@@ -45,7 +46,7 @@ class RetinaNet(nn.Module):
     over all levels. Boxes are not clipped: detectron2 leaves that to post-processing.
     """
 
-    def __init__(self, config: schema.RetinaNet, *, prepare: PrepareImages, backbone: FPN, strides: list[int]) -> None:
+    def __init__(self, config: schema.RetinaNet, *, prepare: PrepareImages, backbone: Any, strides: list[int]) -> None:
         super().__init__()
         self.prepare = prepare
         self.backbone = backbone
@@ -93,3 +94,9 @@ class RetinaNet(nn.Module):
         """What NMS leaves of boxes[N,B,4], scores[N,B], classes[N,B]."""
         image_index, index = found(self.nms(boxes, scores, classes))
         return [boxes[image_index, index], scores[image_index, index], classes[image_index, index], image_index]
+
+
+def build_retinanet(config: schema.RetinaNet, prepare: PrepareImages, backbone: Any) -> RetinaNet:
+    """The detector of `config` on `backbone`."""
+    strides = [backbone.out_strides[name] for name in config.in_features]
+    return RetinaNet(config, prepare=prepare, backbone=backbone, strides=strides)

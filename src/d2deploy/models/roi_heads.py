@@ -33,6 +33,8 @@ class ROIHeads(nn.Module):
                 num_classes=config.detections.num_classes,
                 cls_agnostic_bbox_reg=config.box.cls_agnostic_bbox_reg,
                 bbox_reg_weights=weights,
+                use_sigmoid_ce=config.box.use_sigmoid_ce,
+                use_fed_loss=config.box.use_fed_loss,
             )
             for head, weights in zip(heads, stages, strict=True)
         ]

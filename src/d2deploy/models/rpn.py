@@ -4,17 +4,19 @@ import torch
 from torch import Tensor, nn
 
 from d2deploy.config import schema
+from d2deploy.models.box_decoder import BoxDecoder
 from d2deploy.models.conv import Conv2d
 from d2deploy.ops.anchor_grid import AnchorGrid
-from d2deploy.ops.boxes import clip_boxes, decode_boxes
+from d2deploy.ops.boxes import box_sides, clip_boxes
 from d2deploy.ops.nms import NMS
 
 
 class StandardRPNHead(nn.Module):
     """3x3 convolution(s), then objectness and box deltas of every anchor by 1x1 convolutions."""
 
-    def __init__(self, in_channels: int, num_anchors: int, conv_dims: tuple[int, ...]) -> None:
+    def __init__(self, in_channels: int, num_anchors: int, conv_dims: tuple[int, ...], *, box_columns: int = 4) -> None:
         super().__init__()
+        self.box_columns = box_columns  # 5: rotated boxes
         dims = [in_channels if dim == -1 else dim for dim in conv_dims]
         convs = [
             Conv2d(before, dim, kernel_size=3, relu=True)
@@ -28,14 +30,14 @@ class StandardRPNHead(nn.Module):
             for i, conv in enumerate(convs):
                 self.conv.add_module(f"conv{i}", conv)
         self.objectness_logits = nn.Conv2d(dims[-1], num_anchors, kernel_size=1)
-        self.anchor_deltas = nn.Conv2d(dims[-1], num_anchors * 4, kernel_size=1)
+        self.anchor_deltas = nn.Conv2d(dims[-1], num_anchors * box_columns, kernel_size=1)
 
     def forward(self, feature: Tensor) -> tuple[Tensor, Tensor]:
-        """feature[N,C,H,W] -> logits[N,H*W*A], deltas[N,H*W*A,4]."""
+        """feature[N,C,H,W] -> logits[N,H*W*A], deltas[N,H*W*A,box_columns]."""
         hidden = self.conv(feature)
         logits = self.objectness_logits(hidden).permute(0, 2, 3, 1).flatten(1)
         deltas = self.anchor_deltas(hidden).permute(0, 2, 3, 1).flatten(1)
-        return logits, deltas.reshape(logits.shape[0], -1, 4)
+        return logits, deltas.reshape(logits.shape[0], -1, self.box_columns)
 
 
 class AnchorGenerator(nn.Module):
@@ -43,13 +45,14 @@ class AnchorGenerator(nn.Module):
 
     def __init__(self, config: schema.Anchors, strides: list[int]) -> None:
         super().__init__()
+        angles = config.angles or ((),) * len(strides)
         self.levels = nn.ModuleList(
-            AnchorGrid(sizes=sizes, aspect_ratios=ratios, stride=stride, offset=config.offset)
-            for sizes, ratios, stride in zip(config.sizes, config.aspect_ratios, strides, strict=True)
+            AnchorGrid(sizes=sizes, aspect_ratios=ratios, angles=turns, stride=stride, offset=config.offset)
+            for sizes, ratios, turns, stride in zip(config.sizes, config.aspect_ratios, angles, strides, strict=True)
         )
 
     def forward(self, features: list[Tensor]) -> list[Tensor]:
-        """features[L] of [N,C,H,W] -> anchors[L] of [H*W*A,4]."""
+        """features[L] of [N,C,H,W] -> anchors[L] of [H*W*A,4], rotated ones [H*W*A,5]."""
         anchors: list[Tensor] = []
         for i, grid in enumerate(self.levels):
             anchors.append(grid(features[i]))
@@ -60,16 +63,18 @@ class RPN(nn.Module):
     """Proposals of each image (detectron2 rpn.py, proposal_utils.find_top_rpn_proposals).
 
     Per level the `pre_nms_topk` best anchors by raw logit, decoded, clipped to the image, emptied ones dropped, NMS
-    within the level, then the `post_nms_topk` best of all levels.
+    within the level, then the `post_nms_topk` best of all levels. With rotated anchors it is detectron2's RRPN
+    (rrpn.py), and every [...,4] here is [...,5].
     """
 
     def __init__(self, config: schema.RPN, *, channels: int, strides: list[int]) -> None:
         super().__init__()
-        num_anchors = len(config.anchors.sizes[0]) * len(config.anchors.aspect_ratios[0])
-        self.rpn_head = StandardRPNHead(channels, num_anchors, config.conv_dims)
+        self.decode = BoxDecoder(config.bbox_reg_weights)
+        self.rpn_head = StandardRPNHead(
+            channels, config.anchors.per_cell, config.conv_dims, box_columns=self.decode.columns
+        )
         self.anchor_generator = AnchorGenerator(config.anchors, strides)
         self.in_features = list(config.in_features)
-        self.bbox_reg_weights = config.bbox_reg_weights
         self.pre_nms_topk = config.pre_nms_topk
         self.min_box_size = config.min_box_size
         self.nms = NMS(iou_threshold=config.nms_thresh, max_out=config.post_nms_topk)
@@ -82,14 +87,13 @@ class RPN(nn.Module):
         logits: list[Tensor] = []
         for feature, anchor in zip(levels, anchors):
             best, deltas, anchor = self.best_anchors(feature, anchor)
-            boxes.append(decode_boxes(deltas, anchor, self.bbox_reg_weights))
+            boxes.append(self.decode(deltas, anchor))
             logits.append(best)
         boxes_NLK4 = torch.stack(boxes, dim=1)
         logits_NLK = torch.stack(logits, dim=1)
         is_finite = torch.isfinite(boxes_NLK4).all(-1) & torch.isfinite(logits_NLK)
         boxes_NLK4 = clip_boxes(boxes_NLK4, image_sizes)
-        width, height = (boxes_NLK4[..., 2:] - boxes_NLK4[..., :2]).unbind(-1)
-        is_valid = is_finite & (width > self.min_box_size) & (height > self.min_box_size)
+        is_valid = is_finite & (box_sides(boxes_NLK4) > self.min_box_size).all(-1)
         logits_NLK = logits_NLK.masked_fill(~is_valid, float("-inf"))
         return self.keep(boxes_NLK4, logits_NLK)
 
@@ -99,11 +103,13 @@ class RPN(nn.Module):
         padded = nn.functional.pad(logits, [0, self.pre_nms_topk], value=float("-inf"))
         best, index = padded.topk(self.pre_nms_topk, dim=1)
         index = index.masked_fill(best == float("-inf"), 0)
-        return best, deltas.gather(1, index[:, :, None].expand(-1, -1, 4)), anchors[index]
+        return best, deltas.gather(1, index[:, :, None].expand(-1, -1, deltas.shape[2])), anchors[index]
 
     def keep(self, boxes_NLK4: Tensor, logits_NLK: Tensor) -> tuple[Tensor, Tensor]:
         """What NMS leaves: boxes[N,P,4], logits[N,P]."""
         index = self.nms(boxes_NLK4, logits_NLK)
         found = index.clamp(min=0)
         logits = logits_NLK.flatten(1).gather(1, found).masked_fill(index < 0, float("-inf"))
-        return boxes_NLK4.flatten(1, 2).gather(1, found[:, :, None].expand(-1, -1, 4)), logits
+        boxes = boxes_NLK4.flatten(1, 2).gather(1, found[:, :, None].expand(-1, -1, boxes_NLK4.shape[3]))
+        # A box of no size: pooling must not work on what is no proposal, nor meet a number that is none.
+        return boxes.masked_fill((index < 0)[:, :, None], 0.0), logits

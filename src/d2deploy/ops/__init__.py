@@ -12,5 +12,6 @@ from d2deploy.ops.nms import NMS
 from d2deploy.ops.paste_masks import PasteMasks
 from d2deploy.ops.prepare_images import PrepareImages
 from d2deploy.ops.roi_align import RoIAlign
+from d2deploy.ops.roi_align_rotated import RoIAlignRotated
 
-LEAVES = (AnchorGrid, DeformSample, ImageIndex, LabelledNMS, NMS, PasteMasks, PrepareImages, RoIAlign)
+LEAVES = (AnchorGrid, DeformSample, ImageIndex, LabelledNMS, NMS, PasteMasks, PrepareImages, RoIAlign, RoIAlignRotated)

@@ -18,8 +18,16 @@ def cell_anchors(sizes: tuple[float, ...], aspect_ratios: tuple[float, ...]) -> 
     return anchors
 
 
+def rotated_cell_anchors(upright: list[list[float]], angles: tuple[float, ...]) -> list[list[float]]:
+    """Each anchor turned by every angle, angles innermost: center x, center y, width, height, degrees.
+
+    detectron2's RotatedAnchorGenerator.
+    """
+    return [[0.0, 0.0, x2 - x1, y2 - y1, float(angle)] for x1, y1, x2, y2 in upright for angle in angles]
+
+
 def anchor_grid(feature: Tensor, cell: list[list[float]], stride: int, offset: float) -> Tensor:
-    """All anchors of feature[N,C,H,W] -> [H*W*A,4], row by row, the cell's anchors innermost.
+    """All anchors of feature[N,C,H,W] -> [H*W*A,4], row by row, the cell's anchors innermost; [H*W*A,5] if rotated.
 
     Cell (y, x) is centred at ((x + offset) * stride, (y + offset) * stride) input pixels; detectron2's
     offset is 0: the corner of the cell, not its middle.
@@ -30,18 +38,27 @@ def anchor_grid(feature: Tensor, cell: list[list[float]], stride: int, offset: f
     xs_HW = xs[None, :].expand(height, width).reshape(-1)
     ys_HW = ys[:, None].expand(height, width).reshape(-1)
     shifts = torch.stack((xs_HW, ys_HW, xs_HW, ys_HW), dim=1)
-    anchors_A4 = torch.tensor(cell, dtype=torch.float32, device=feature.device)
-    return (shifts[:, None] + anchors_A4[None]).reshape(-1, 4)
+    if len(cell[0]) == 5:  # width, height and angle stay
+        shifts = nn.functional.pad(shifts[:, :2], [0, 3])
+    anchors = torch.tensor(cell, dtype=torch.float32, device=feature.device)
+    return (shifts[:, None] + anchors[None]).reshape(-1, shifts.shape[1])
 
 
 class AnchorGrid(nn.Module):
     """`anchor_grid` with the constants of one feature level."""
 
     def __init__(
-        self, *, sizes: tuple[float, ...], aspect_ratios: tuple[float, ...], stride: int, offset: float
+        self,
+        *,
+        sizes: tuple[float, ...],
+        aspect_ratios: tuple[float, ...],
+        angles: tuple[float, ...] = (),
+        stride: int,
+        offset: float,
     ) -> None:
         super().__init__()
-        self.cell = cell_anchors(sizes, aspect_ratios)
+        upright = cell_anchors(sizes, aspect_ratios)
+        self.cell = rotated_cell_anchors(upright, angles) if angles else upright
         self.stride, self.offset = stride, float(offset)
 
     def forward(self, feature: Tensor) -> Tensor:

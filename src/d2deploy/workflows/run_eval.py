@@ -8,7 +8,7 @@ from typing import Any
 from tabulate import tabulate
 
 from d2deploy.errors import Mismatch
-from d2deploy.metrics.coco import Metrics
+from d2deploy.metrics.scores import Metrics
 from d2deploy.runner import Source
 from d2deploy.workflows.evaluate import Progress, evaluate
 

@@ -1,0 +1,71 @@
+"""One command a verb: parses, calls, prints; decides nothing. Results go to stdout, progress and errors to stderr."""
+
+import re
+import sys
+from collections.abc import Sequence
+from io import TextIOWrapper
+from typing import NoReturn
+
+import click
+
+from d2deploy import __version__
+from d2deploy.cli.evaluate import evaluate_command
+from d2deploy.cli.export import export_command
+from d2deploy.cli.listings import demo_command, formats_command, inspect_command, zoo_command
+from d2deploy.cli.predict import predict_command
+from d2deploy.cli.verify import verify_command
+from d2deploy.errors import D2DeployError
+
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit: 0 fine, 1 an export that is not the model, 2 bad input, 130 interrupted."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names may hold what it cannot show; stderr does so already
+    try:
+        code = cli.main(arguments, prog_name="d2deploy", standalone_mode=False)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        code = INTERRUPTED
+    except (D2DeployError, click.ClickException, OSError, MemoryError, RuntimeError) as error:
+        code = _refused(error)
+    sys.exit(code or 0)
+
+
+def _refused(error: Exception) -> int:
+    """Prints an error's one line, gives its exit code; what is a bug and no refusal keeps its traceback."""
+    message = str(error)
+    if isinstance(error, click.ClickException):
+        if type(error).__name__ == "NoArgsIsHelpError":  # its message is the help itself; click has it since 8.2
+            error.show()
+            return error.exit_code
+        context = getattr(error, "ctx", None)
+        message = error.format_message() + (f" See {context.command_path} --help." if context else "")
+    elif isinstance(error, OSError):  # the surroundings, where nothing foresaw it: rights, a name too long, a full disk
+        message = f"{error.filename or 'A file or stream'}: {error.strerror or error}. Check path, rights and space."
+    elif isinstance(error, MemoryError) or re.search("allocate memory|out of memory|bad_alloc", message):
+        message = "The memory does not suffice. Give smaller images, or a smaller INPUT.MAX_SIZE_TEST."
+    elif not isinstance(error, D2DeployError):
+        raise error
+    click.echo(f"error: {' '.join(message.split())}", err=True)
+    return getattr(error, "exit_code", 2)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="d2deploy")
+def cli() -> None:
+    """Export detectron2 checkpoints, without detectron2, and prove that the export is right."""
+
+
+for command in (
+    export_command,
+    verify_command,
+    evaluate_command,
+    predict_command,
+    inspect_command,
+    zoo_command,
+    formats_command,
+    demo_command,
+):
+    cli.add_command(command)

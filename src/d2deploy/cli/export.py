@@ -1,0 +1,103 @@
+"""d2deploy export."""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from d2deploy.artifact import Artifact, check_free
+from d2deploy.cli.options import ModelPath, data, network
+from d2deploy.cli.progress import progress_bar
+from d2deploy.cli.source import data_of, load_model
+from d2deploy.errors import Mismatch
+
+if TYPE_CHECKING:
+    from d2deploy.models.build import Model
+
+
+@click.command("export", context_settings={"ignore_unknown_options": True})
+@network
+@click.option("--format", "formats", required=True, help="One or several: torchscript,onnx.")
+@click.option("--method", help="How torch captures the network; see d2deploy formats.")
+@click.option("--output", type=ModelPath(), required=True, help="Gets a folder for each format.")
+@click.option("--overwrite", is_flag=True, help="Replace what is in those folders.")
+@click.option("--sample-image", type=ModelPath(), help="An image with objects, to verify the export with.")
+@click.option("--images", type=ModelPath(), multiple=True, help="Verify with these instead: files or folders.")
+@click.option("--no-verify", is_flag=True, help="Do not compare the export with the network.")
+@click.option("--run-eval", is_flag=True, help="Measure the AP of both, too, on the images below.")
+@data
+@click.option("--max-drop", type=float, default=0.1, show_default=True, help="AP points that may be lost.")
+@click.argument("overrides", nargs=-1, metavar="[KEY VALUE]...")
+def export_command(formats: str, overrides: tuple[str, ...], run_eval: bool, **options: Any) -> None:
+    """Write a network in other formats, each verified against it.
+
+    KEY VALUE pairs override the config: MODEL.ROI_HEADS.SCORE_THRESH_TEST 0.5. Before them may stand the name of an
+    official model (see d2deploy zoo) in place of --config-file.
+    """
+    from d2deploy.workflows.evaluate import check_data
+    from d2deploy.workflows.export import find_format
+    from d2deploy.workflows.predict import image_files
+
+    _refuse_options(overrides)
+    if len(overrides) % 2 and not options["config_file"]:
+        options["config_file"], *rest = overrides
+        overrides = tuple(rest)
+    # Everything that can be refused is refused before the checkpoint is read.
+    names = list(dict.fromkeys(find_format(name.strip(), options["method"])[0].name for name in formats.split(",")))
+    for name in names:
+        check_free(options["output"] / name, overwrite=options["overwrite"])
+    images = image_files(options["images"]) if options["images"] else []
+    model = load_model(options, overrides)
+    data = data_of(options, model) if run_eval else None
+    if data:
+        check_data(model, **data)
+    for name in names:
+        artifact = _export(model, name, images, options)
+        if data:
+            _run_eval(artifact, model, data, options["max_drop"])
+
+
+def _export(model: "Model", format: str, images: list[Path], options: dict[str, Any]) -> Artifact:
+    from d2deploy.workflows.export import export as run
+    from d2deploy.workflows.verify import Report
+
+    try:
+        with progress_bar(f"exporting {format}") as progress:
+            artifact = run(
+                model,
+                format,
+                options["output"] / format,
+                method=options["method"],
+                overwrite=options["overwrite"],
+                verify=not options["no_verify"],
+                sample_image=options["sample_image"],
+                images=images,
+                progress=progress,
+            )
+    except Mismatch as mismatch:
+        click.echo(mismatch.report)
+        raise
+    if report := artifact.manifest.verification:
+        click.echo(f"{Report.from_dict(report)}\n")
+    click.echo(artifact)
+    return artifact
+
+
+def _run_eval(artifact: Artifact, model: "Model", data: dict[str, Any], max_drop: float) -> None:
+    from d2deploy.workflows.run_eval import run_eval
+
+    with progress_bar(f"evaluating eager, {artifact.format}") as progress:
+        comparison = run_eval(artifact, against=model, progress=progress, **data)
+    click.echo(comparison)
+    comparison.raise_if_worse(max_drop)
+
+
+def _refuse_options(overrides: Sequence[str]) -> None:
+    """Values may begin with a dash (-1); what stands where a key should is a misspelt option."""
+    context = click.get_current_context()
+    known = [name for parameter in context.command.params for name in parameter.opts]
+    for key in overrides[::2]:
+        if key.startswith("-"):
+            raise click.NoSuchOption(key, possibilities=get_close_matches(key, known), ctx=context)

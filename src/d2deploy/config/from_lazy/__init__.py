@@ -1,0 +1,1 @@
+"""From LazyConfigs to schema: the only files that know the names of detectron2's classes and their arguments."""

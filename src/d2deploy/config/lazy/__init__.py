@@ -1,0 +1,1 @@
+"""detectron2's LazyConfigs, read without running them."""

@@ -1,0 +1,18 @@
+"""Detectors without proposals."""
+
+from dataclasses import dataclass
+
+from d2deploy.config.schema.proposals import Anchors
+from d2deploy.config.schema.roi import Detections
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetinaNet:
+    """MODEL.RETINANET.*"""
+
+    in_features: tuple[str, ...]
+    detections: Detections
+    num_convs: int
+    bbox_reg_weights: tuple[float, float, float, float]
+    topk_candidates: int  # per feature level
+    anchors: Anchors

@@ -1,0 +1,1 @@
+"""From YAML configs (yacs nodes) to schema: the only files that know the keys' names."""

@@ -1,0 +1,234 @@
+"""RPN and RoI-head keys -> schema."""
+
+from d2deploy.config import schema
+from d2deploy.config.node import Node
+from d2deploy.config.yacs.backbone import NORMS, are_neighbours, check_groups, levels, resnet
+from d2deploy.config.yacs.checks import Supported, at, flag, names, per_level, real, reals, refused, whole
+from d2deploy.errors import ConfigError
+
+_POOLERS = ("ROIAlign", "ROIAlignV2")
+ANCHORS: Supported = {"MODEL.ANCHOR_GENERATOR.NAME": ("DefaultAnchorGenerator",)}
+_RCNN: Supported = {
+    **ANCHORS,
+    "MODEL.LOAD_PROPOSALS": (False,),
+    "MODEL.PROPOSAL_GENERATOR.NAME": ("RPN",),
+    "MODEL.RPN.HEAD_NAME": ("StandardRPNHead",),
+    "MODEL.ROI_HEADS.NAME": ("StandardROIHeads", "CascadeROIHeads", "Res5ROIHeads"),
+    "MODEL.ROI_BOX_HEAD.POOLER_TYPE": _POOLERS,
+    "MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE": (False,),
+    "MODEL.ROI_BOX_HEAD.USE_FED_LOSS": (False,),
+}
+_BOX_HEAD: Supported = {
+    "MODEL.ROI_BOX_HEAD.NAME": ("FastRCNNConvFCHead",),
+    "MODEL.ROI_BOX_HEAD.NORM": NORMS,
+}
+# Rotated boxes are all or nothing; detectron2 has neither masks nor keypoints for them (rotated_fast_rcnn.py).
+_ROTATED: Supported = {
+    "MODEL.PROPOSAL_GENERATOR.NAME": ("RRPN",),
+    "MODEL.ANCHOR_GENERATOR.NAME": ("RotatedAnchorGenerator",),
+    "MODEL.ROI_HEADS.NAME": ("RROIHeads",),
+    "MODEL.ROI_BOX_HEAD.POOLER_TYPE": ("ROIAlignRotated",),
+    "MODEL.MASK_ON": (False,),
+    "MODEL.KEYPOINT_ON": (False,),
+}
+_RES5: Supported = {"MODEL.KEYPOINT_ON": (False,), "MODEL.BACKBONE.NAME": ("build_resnet_backbone",)}
+_MASK: Supported = {
+    "MODEL.ROI_MASK_HEAD.NAME": ("MaskRCNNConvUpsampleHead",),
+    "MODEL.ROI_MASK_HEAD.NORM": NORMS,
+    "MODEL.ROI_MASK_HEAD.POOLER_TYPE": _POOLERS,
+}
+_KEYPOINT: Supported = {
+    "MODEL.ROI_KEYPOINT_HEAD.NAME": ("KRCNNConvDeconvUpsampleHead",),
+    "MODEL.ROI_KEYPOINT_HEAD.POOLER_TYPE": _POOLERS,
+}
+
+
+def supported_rcnn(cfg: Node) -> Supported:
+    """What the keys of proposals and RoI heads may say."""
+    return {
+        **_RCNN,
+        **(_RES5 if cfg.MODEL.ROI_HEADS.NAME == "Res5ROIHeads" else _BOX_HEAD),
+        **(_ROTATED if "RRPN" in _parts(cfg) or "RROIHeads" in _parts(cfg) else {}),
+        **(_MASK if flag(cfg, "MODEL.MASK_ON") else {}),
+        **(_KEYPOINT if flag(cfg, "MODEL.KEYPOINT_ON") else {}),
+    }
+
+
+def _parts(cfg: Node) -> tuple[str, str]:
+    return cfg.MODEL.PROPOSAL_GENERATOR.NAME, cfg.MODEL.ROI_HEADS.NAME
+
+
+def generalized_rcnn(cfg: Node) -> schema.GeneralizedRCNN:
+    """Proposals and RoI heads."""
+    return schema.GeneralizedRCNN(proposals=rpn(cfg), roi_heads=roi_heads(cfg))
+
+
+def rpn(cfg: Node) -> schema.RPN:
+    """MODEL.RPN, MODEL.PROPOSAL_GENERATOR, MODEL.ANCHOR_GENERATOR."""
+    in_features = names(cfg, "MODEL.RPN.IN_FEATURES", allowed=levels(cfg))
+    rotated = cfg.MODEL.PROPOSAL_GENERATOR.NAME == "RRPN"
+    return schema.RPN(
+        in_features=in_features,
+        conv_dims=_conv_dims(cfg),
+        bbox_reg_weights=reals(cfg, "MODEL.RPN.BBOX_REG_WEIGHTS", count=5 if rotated else 4, positive=True),
+        pre_nms_topk=whole(cfg, "MODEL.RPN.PRE_NMS_TOPK_TEST"),
+        post_nms_topk=whole(cfg, "MODEL.RPN.POST_NMS_TOPK_TEST"),
+        nms_thresh=real(cfg, "MODEL.RPN.NMS_THRESH", least=0),
+        min_box_size=real(cfg, "MODEL.PROPOSAL_GENERATOR.MIN_SIZE", least=0),
+        anchors=anchors(cfg, in_features),
+    )
+
+
+def _conv_dims(cfg: Node) -> tuple[int, ...]:
+    dims = cfg.MODEL.RPN.CONV_DIMS
+    if not dims or any(type(dim) is not int or (dim < 1 and dim != -1) for dim in dims):
+        raise refused(cfg, "MODEL.RPN.CONV_DIMS", "a list of channel counts, where -1 means as many as come in")
+    return tuple(dims)
+
+
+def anchors(cfg: Node, levels: tuple[str, ...]) -> schema.Anchors:
+    """MODEL.ANCHOR_GENERATOR, for feature levels `levels`."""
+    made = schema.Anchors(
+        sizes=per_level(cfg, "MODEL.ANCHOR_GENERATOR.SIZES", levels=levels),
+        aspect_ratios=per_level(cfg, "MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS", levels=levels),
+        angles=_angles(cfg, levels),
+        offset=real(cfg, "MODEL.ANCHOR_GENERATOR.OFFSET", least=0),
+    )
+    turns = made.angles or ((0.0,),) * len(levels)
+    counts = [len(s) * len(r) * len(t) for s, r, t in zip(made.sizes, made.aspect_ratios, turns, strict=True)]
+    if len(set(counts)) > 1:
+        raise ConfigError(
+            f"MODEL.ANCHOR_GENERATOR gives {counts} anchors a cell on {', '.join(levels)}. One RPN head serves all "
+            f"levels, so SIZES x ASPECT_RATIOS (x ANGLES) must be as many on each."
+        )
+    if made.offset >= 1:
+        raise refused(cfg, "MODEL.ANCHOR_GENERATOR.OFFSET", "at least 0 and below 1")
+    return made
+
+
+def _angles(cfg: Node, levels: tuple[str, ...]) -> tuple[tuple[float, ...], ...]:
+    if cfg.MODEL.ANCHOR_GENERATOR.NAME != "RotatedAnchorGenerator":
+        return ()
+    return per_level(cfg, "MODEL.ANCHOR_GENERATOR.ANGLES", levels=levels, positive=False)
+
+
+def roi_heads(cfg: Node) -> schema.ROIHeads | schema.Res5ROIHeads:
+    """MODEL.ROI_HEADS and the heads on it."""
+    if cfg.MODEL.ROI_HEADS.NAME == "Res5ROIHeads":
+        return _res5_roi_heads(cfg)
+    box = _box_head(cfg)
+    cascade = _cascade(cfg) if cfg.MODEL.ROI_HEADS.NAME == "CascadeROIHeads" else ()
+    if cascade and not box.cls_agnostic_bbox_reg:
+        raise refused(cfg, "MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG", "true in CascadeROIHeads")
+    return schema.ROIHeads(
+        in_features=_in_features(cfg),
+        detections=_detections(cfg),
+        box=box,
+        cascade=cascade,
+        mask=_mask_head(cfg) if cfg.MODEL.MASK_ON else None,
+        keypoint=_keypoint_head(cfg) if cfg.MODEL.KEYPOINT_ON else None,
+    )
+
+
+def _res5_roi_heads(cfg: Node) -> schema.Res5ROIHeads:
+    return schema.Res5ROIHeads(
+        in_features=_in_features(cfg),
+        detections=_detections(cfg),
+        pooler=_pooler(cfg, "MODEL.ROI_BOX_HEAD"),
+        resnet=resnet(cfg),
+        bbox_reg_weights=box_weights(cfg, "MODEL.ROI_BOX_HEAD.BBOX_REG_WEIGHTS"),
+        cls_agnostic_bbox_reg=flag(cfg, "MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG"),
+        use_sigmoid_ce=flag(cfg, "MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE"),
+        use_fed_loss=flag(cfg, "MODEL.ROI_BOX_HEAD.USE_FED_LOSS"),
+        mask=_mask_head(cfg) if cfg.MODEL.MASK_ON else None,
+    )
+
+
+def _in_features(cfg: Node) -> tuple[str, ...]:
+    every = levels(cfg)
+    in_features = names(cfg, "MODEL.ROI_HEADS.IN_FEATURES", allowed=every)
+    if not are_neighbours(in_features, every):
+        raise refused(cfg, "MODEL.ROI_HEADS.IN_FEATURES", f"neighbours among {', '.join(every)}, in this order")
+    return in_features
+
+
+def _detections(cfg: Node) -> schema.Detections:
+    return schema.Detections(
+        num_classes=whole(cfg, "MODEL.ROI_HEADS.NUM_CLASSES"),
+        score_thresh=real(cfg, "MODEL.ROI_HEADS.SCORE_THRESH_TEST"),
+        nms_thresh=real(cfg, "MODEL.ROI_HEADS.NMS_THRESH_TEST", least=0),
+        detections_per_image=whole(cfg, "TEST.DETECTIONS_PER_IMAGE"),
+    )
+
+
+def _cascade(cfg: Node) -> tuple[tuple[float, float, float, float], ...]:
+    stages = cfg.MODEL.ROI_BOX_CASCADE_HEAD.BBOX_REG_WEIGHTS
+    if not stages or any(len(stage) != 4 or not all(value > 0 for value in stage) for stage in stages):
+        raise refused(cfg, "MODEL.ROI_BOX_CASCADE_HEAD.BBOX_REG_WEIGHTS", "four numbers above 0 for each stage")
+    return tuple((float(x), float(y), float(width), float(height)) for x, y, width, height in stages)
+
+
+def _keypoint_head(cfg: Node) -> schema.KeypointHead:
+    dims = cfg.MODEL.ROI_KEYPOINT_HEAD.CONV_DIMS
+    if not dims or any(type(dim) is not int or dim < 1 for dim in dims):
+        raise refused(cfg, "MODEL.ROI_KEYPOINT_HEAD.CONV_DIMS", "a list of channel counts")
+    count, sigmas = whole(cfg, "MODEL.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS"), cfg.TEST.KEYPOINT_OKS_SIGMAS
+    if sigmas and (len(sigmas) != count or not all(isinstance(s, int | float) and s > 0 for s in sigmas)):
+        raise refused(cfg, "TEST.KEYPOINT_OKS_SIGMAS", f"{count} numbers above 0, or an empty list")
+    return schema.KeypointHead(
+        pooler=_pooler(cfg, "MODEL.ROI_KEYPOINT_HEAD"),
+        conv_dims=tuple(dims),
+        num_keypoints=count,
+        oks_sigmas=tuple(map(float, sigmas)),
+    )
+
+
+def _box_head(cfg: Node) -> schema.BoxHead:
+    rotated = cfg.MODEL.ROI_HEADS.NAME == "RROIHeads"
+    head = schema.BoxHead(
+        pooler=_pooler(cfg, "MODEL.ROI_BOX_HEAD"),
+        conv_dims=_layers(cfg, "MODEL.ROI_BOX_HEAD.NUM_CONV", "MODEL.ROI_BOX_HEAD.CONV_DIM"),
+        fc_dims=_layers(cfg, "MODEL.ROI_BOX_HEAD.NUM_FC", "MODEL.ROI_BOX_HEAD.FC_DIM"),
+        norm=cfg.MODEL.ROI_BOX_HEAD.NORM,
+        bbox_reg_weights=reals(cfg, "MODEL.ROI_BOX_HEAD.BBOX_REG_WEIGHTS", count=5 if rotated else 4, positive=True),
+        cls_agnostic_bbox_reg=flag(cfg, "MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG"),
+        use_sigmoid_ce=flag(cfg, "MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE"),
+        use_fed_loss=flag(cfg, "MODEL.ROI_BOX_HEAD.USE_FED_LOSS"),
+    )
+    if not head.conv_dims + head.fc_dims:
+        raise refused(cfg, "MODEL.ROI_BOX_HEAD.NUM_FC", "1 or more, where NUM_CONV is 0: the head has no layers")
+    if head.conv_dims:
+        check_groups(cfg, "MODEL.ROI_BOX_HEAD.NORM", "MODEL.ROI_BOX_HEAD.CONV_DIM", head.conv_dims[0])
+    return head
+
+
+def _layers(cfg: Node, count: str, width: str) -> tuple[int, ...]:
+    """As many layers as one key says, each as wide as the other says."""
+    return (whole(cfg, width),) * whole(cfg, count, least=0)
+
+
+def _mask_head(cfg: Node) -> schema.MaskHead:
+    convs = _layers(cfg, "MODEL.ROI_MASK_HEAD.NUM_CONV", "MODEL.ROI_MASK_HEAD.CONV_DIM")
+    head = schema.MaskHead(
+        pooler=_pooler(cfg, "MODEL.ROI_MASK_HEAD"),
+        conv_dims=(*convs, whole(cfg, "MODEL.ROI_MASK_HEAD.CONV_DIM")),
+        norm=cfg.MODEL.ROI_MASK_HEAD.NORM,
+        cls_agnostic_mask=flag(cfg, "MODEL.ROI_MASK_HEAD.CLS_AGNOSTIC_MASK"),
+    )
+    if convs:
+        check_groups(cfg, "MODEL.ROI_MASK_HEAD.NORM", "MODEL.ROI_MASK_HEAD.CONV_DIM", convs[0])
+    return head
+
+
+def _pooler(cfg: Node, head: str) -> schema.Pooler:
+    return schema.Pooler(
+        type=at(cfg, f"{head}.POOLER_TYPE"),
+        resolution=whole(cfg, f"{head}.POOLER_RESOLUTION"),
+        sampling_ratio=whole(cfg, f"{head}.POOLER_SAMPLING_RATIO", least=0),
+    )
+
+
+def box_weights(cfg: Node, key: str) -> tuple[float, float, float, float]:
+    """The four weights of box deltas."""
+    x, y, width, height = reals(cfg, key, count=4, positive=True)
+    return x, y, width, height
