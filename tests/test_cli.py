@@ -173,7 +173,7 @@ def test_evaluate(run, exported, golden, tmp_path):
 def test_evaluate_an_artifact_without_data(run, exported):
     done = run("evaluate", exported / "onnx")
     assert done.code == 2
-    assert "Give --coco-json and --image-root" in done.err
+    assert "Give --image-root and annotations" in done.err
 
 
 def test_export_with_evaluation(run, golden, tmp_path):
@@ -232,7 +232,7 @@ USAGE = {
     "two models": (("evaluate", "a", *NETWORK, "--coco-json", "a", "--image-root", "b"), "not both"),
     "predict: no images": (("predict", "out/onnx"), "Give an artifact and then images"),
     "predict: no images for the network": (("predict", *NETWORK), "images alone"),
-    "half the data": (("evaluate", *NETWORK, "--coco-json", "a"), "Give --coco-json and --image-root"),
+    "half the data": (("evaluate", *NETWORK, "--coco-json", "a"), "Give --image-root, the folder"),
 }
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from d2deploy.postprocess import paste_masks, rescale_boxes, to_instances
+from d2deploy.postprocess import Frame, paste_masks, rescale_boxes, to_instances
 
 CONFIGS = ("mask_rcnn_R_50_FPN_1x", "mask_rcnn_R_50_FPN_1x_giou", "mask_rcnn_R_50_FPN_3x")
 
@@ -130,9 +130,11 @@ def outputs(boxes, *, index=None, probs=None):
 
 
 def test_each_axis_has_its_own_scale():
-    scaled = rescale_boxes(np.array([[1, 2, 3, 4]], np.float32), input_size=(10, 10), image_size=(30, 20))
+    frame = Frame(input_size=(10, 10), image_size=(30, 20))
+    scaled, kept = rescale_boxes(np.array([[1, 2, 3, 4]], np.float32), frame)
     assert scaled.dtype == np.float32
     assert scaled.tolist() == [[2, 6, 6, 12]]
+    assert kept.tolist() == [True]
 
 
 def test_boxes_are_clipped_then_dropped_when_empty_with_all_that_belongs_to_them():

@@ -182,7 +182,7 @@ MISMATCHES = {
     "one output less": (OUTPUTS[:4], OUTPUTS, "has the outputs boxes, scores, classes, image_index; its manifest"),
     "another order": (OUTPUTS[::-1], OUTPUTS, "has the outputs mask_probs"),
     "none at all": ((), OUTPUTS, "has the outputs none"),
-    "no boxes": (OUTPUTS[1:], OUTPUTS[1:], "has no output boxes"),
+    "no boxes": (OUTPUTS[1:], OUTPUTS[1:], "which make no result that is known"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Image in, Instances out, whatever runs the model."""
+"""Image in, result out, whatever runs the model."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,14 +8,14 @@ from typing import Self
 import numpy as np
 
 from d2deploy.artifact import ModelSpec, TensorSpec
-from d2deploy.errors import ArtifactError
+from d2deploy.errors import ArtifactError, ImageError
 from d2deploy.image import ImageFile, resize_shortest_edge, to_array, to_batch
-from d2deploy.postprocess import to_instances
-from d2deploy.results import Instances
+from d2deploy.postprocess import KINDS, Frame, find_kind, to_result
+from d2deploy.results import Result
 from d2deploy.runner import Runner, Source, open_runner, to_source
 
-INPUTS = 2  # images, image_sizes
-REQUIRED = ("boxes", "scores", "classes", "image_index")
+IMAGES = ("images", "image_sizes")
+PROPOSALS = ("proposal_boxes", "num_proposals")
 
 
 class Predictor:
@@ -24,6 +24,7 @@ class Predictor:
         with Predictor("out/onnx") as predictor:
             instances = predictor("street.jpg")
 
+    What comes back is the model's kind of result: Instances, Proposals, SemanticResult or PanopticResult.
     `source`: an artifact, its folder, or an eager model. Raises ArtifactError when the model file does not have the
     inputs and outputs that its manifest promises, and what open_runner raises.
     """
@@ -38,15 +39,32 @@ class Predictor:
             self._runner.close()
             raise
 
-    def __call__(self, image: ImageFile | np.ndarray) -> Instances:
-        """The detections on one image: a file, or an array uint8 [H,W,3] in BGR. Raises ImageError."""
-        return self.batch([image])[0]
+    @property
+    def takes_proposals(self) -> bool:
+        """Whether boxes must be given with each image (Fast R-CNN)."""
+        return len(self.spec.inputs) > len(IMAGES)
 
-    def batch(self, images: Sequence[ImageFile | np.ndarray], *, noise: float = 0.0, seed: int = 0) -> list[Instances]:
-        """The detections on each image, run as one batch; in the order given.
+    def __call__(self, image: ImageFile | np.ndarray, *, proposals: np.ndarray | None = None) -> Result:
+        """What the model finds on one image: a file, or an array uint8 [H,W,3] in BGR.
 
-        All are padded to the largest, so borders can differ a little from those of single runs. `noise`: grey levels
-        (of 255) of uniform noise added to the network's input, to see what a result hangs on. Raises ImageError.
+        `proposals`: for a model that takes them, boxes [P,4] x1 y1 x2 y2 in pixels of this image, best first.
+        Raises ImageError.
+        """
+        return self.batch([image], proposals=None if proposals is None else [proposals])[0]
+
+    def batch(
+        self,
+        images: Sequence[ImageFile | np.ndarray],
+        *,
+        proposals: Sequence[np.ndarray] | None = None,
+        noise: float = 0.0,
+        seed: int = 0,
+    ) -> list[Result]:
+        """What the model finds on each image, run as one batch; in the order given.
+
+        All are padded to the largest, so borders can differ a little from those of single runs. `proposals`: one array
+        an image. `noise`: grey levels (of 255) of uniform noise added to the network's input, to see what a result
+        hangs on. Raises ImageError.
         """
         if not images:
             return []
@@ -57,11 +75,12 @@ class Predictor:
         if noise:
             shape = inputs[0].shape
             inputs[0][...] += np.random.default_rng(seed).uniform(-noise, noise, shape).astype(np.float32)
-        outputs = dict(zip((t.name for t in self.spec.outputs), self._run(*inputs), strict=True))
-        return [
-            to_instances(outputs, input_size=small.shape[:2], image_size=original.shape[:2], image_index=i)
+        frames = [
+            Frame(input_size=small.shape[:2], image_size=original.shape[:2], index=i)
             for i, (small, original) in enumerate(zip(resized, originals, strict=True))
         ]
+        outputs = self._run(*inputs, *self._proposals(proposals, frames))
+        return [to_result(outputs, self.spec, frame) for frame in frames]
 
     def close(self) -> None:
         """Give the runtime's memory back."""
@@ -75,14 +94,48 @@ class Predictor:
     ) -> None:
         self.close()
 
-    def _run(self, images: np.ndarray, image_sizes: np.ndarray) -> tuple[np.ndarray, ...]:
-        arrays = self._runner(images, image_sizes)
+    def _run(self, *inputs: np.ndarray) -> dict[str, np.ndarray]:
+        arrays = self._runner(*inputs)
         if len(arrays) != len(self.spec.outputs):
             raise ArtifactError(
                 f"The model gave {len(arrays)} outputs; its manifest promises {_names(self.spec.outputs)}. "
                 f"Export again."
             )
-        return arrays
+        return {tensor.name: array for tensor, array in zip(self.spec.outputs, arrays, strict=True)}
+
+    def _proposals(self, given: Sequence[np.ndarray] | None, frames: Sequence[Frame]) -> tuple[np.ndarray, ...]:
+        """The two inputs of a model that takes proposals; none for others."""
+        if self.takes_proposals != (given is not None):
+            needs = "needs proposals, boxes [P,4] for each image" if self.takes_proposals else "takes no proposals"
+            example = "predictor(image, proposals=boxes)" if self.takes_proposals else "predictor(image)"
+            raise ImageError(f"This model ({self.spec.meta_architecture}) {needs}. Call {example}.")
+        if given is None:
+            return ()
+        if len(given) != len(frames):
+            raise ImageError(
+                f"There are {len(frames)} images and proposals for {len(given)}. Give boxes for each image."
+            )
+        rows = [_fit(boxes, frame) for boxes, frame in zip(given, frames, strict=True)]
+        counts = np.array([len(boxes) for boxes in rows], dtype=np.int64)
+        padded = np.zeros((len(rows), int(counts.max()), 4), dtype=np.float32)
+        for canvas, boxes in zip(padded, rows, strict=True):
+            canvas[: len(boxes)] = boxes
+        return padded, counts
+
+
+def _fit(boxes: np.ndarray, frame: Frame) -> np.ndarray:
+    """Boxes [P,4] of the original image as the network takes them: float32 [Q,4] in pixels of its input.
+
+    Scaled, clipped, without those that have no area left: detectron2's transform_proposals (data/detection_utils.py,
+    02b5c4e2). How many of them count is the network's business.
+    """
+    boxes = np.asarray(boxes)
+    if boxes.ndim != 2 or boxes.shape[1] != 4 or not np.isfinite(boxes).all():
+        raise ImageError(f"Proposals are {list(boxes.shape)}; they must be boxes [P,4] x1 y1 x2 y2 of finite numbers.")
+    height, width = frame.input_size
+    x, y = frame.scale
+    clipped = np.clip(boxes / np.array([x, y, x, y]), 0, [width, height, width, height]).astype(np.float32)
+    return clipped[(clipped[:, 2:] > clipped[:, :2]).all(axis=1)]
 
 
 def _check(runner: Runner, spec: ModelSpec) -> None:
@@ -91,12 +144,16 @@ def _check(runner: Runner, spec: ModelSpec) -> None:
             raise ArtifactError(
                 f"The model has the {what} {_names(has)}; its manifest promises {_names(promised)}. Export again."
             )
-    if len(spec.inputs) != INPUTS:
-        raise ArtifactError(f"The model has the inputs {_names(spec.inputs)}; it must take images and image_sizes.")
-    if lacking := [name for name in REQUIRED if name not in {t.name for t in spec.outputs}]:
+    if tuple(t.name for t in spec.inputs) not in (IMAGES, IMAGES + PROPOSALS):
         raise ArtifactError(
-            f"The model has no output {', '.join(lacking)}, which detections are made from; it has "
-            f"{_names(spec.outputs)}. A newer d2deploy may run it: pip install -U d2deploy"
+            f"The model has the inputs {_names(spec.inputs)}; it must take {' and '.join(IMAGES)}, and perhaps "
+            f"{' and '.join(PROPOSALS)}. A newer d2deploy may run it: pip install -U d2deploy"
+        )
+    if find_kind(spec) is None:
+        known = "; ".join(", ".join(kind.outputs) for kind in KINDS)
+        raise ArtifactError(
+            f"The model has the outputs {_names(spec.outputs)}, which make no result that is known. Results are made "
+            f"of: {known}. A newer d2deploy may run it: pip install -U d2deploy"
         )
 
 

@@ -1,17 +1,20 @@
 """Every family through every format: small variants of the real networks, compared with the network itself."""
 
 import importlib.util
+import math
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from d2deploy import load_model
 from d2deploy.backends import FORMATS
 from d2deploy.models.build import Model
+from d2deploy.runner import open_runner
 from d2deploy.workflows.export import export
 from d2deploy.workflows.sample import demo_images
 from d2deploy.workflows.verify import Budget, verify
@@ -43,6 +46,11 @@ PYRAMID = {
     "MODEL.ROI_BOX_HEAD": {"NAME": "FastRCNNConvFCHead", "NUM_FC": 2},
     "MODEL.ROI_MASK_HEAD": {"NUM_CONV": 2},
 }
+POINT_REND = {
+    "MODEL": {"MASK_ON": True},
+    "MODEL.ROI_MASK_HEAD": {"NAME": "PointRendMaskHead", "POOLER_TYPE": "", "POINT_HEAD_ON": True, "FC_DIM": 64},
+    "MODEL.POINT_HEAD": {"NUM_CLASSES": 3, "FC_DIM": 32, "SUBDIVISION_NUM_POINTS": 100},
+}
 FAMILIES: dict[str, list[dict[str, Any]]] = {
     "deformable": [
         PYRAMID,
@@ -61,6 +69,35 @@ FAMILIES: dict[str, list[dict[str, Any]]] = {
             "MODEL": {"MASK_ON": True},
             "MODEL.ROI_HEADS": {"NAME": "CascadeROIHeads"},
             "MODEL.ROI_BOX_HEAD": {"CLS_AGNOSTIC_BBOX_REG": True},
+        },
+    ],
+    "cascade, sigmoid, federated": [
+        PYRAMID,
+        {
+            "MODEL.ROI_HEADS": {"NAME": "CascadeROIHeads"},
+            "MODEL.ROI_BOX_HEAD": {"CLS_AGNOSTIC_BBOX_REG": True, "USE_SIGMOID_CE": True, "USE_FED_LOSS": True},
+        },
+    ],
+    "point rend": [PYRAMID, POINT_REND],
+    "point rend, otherwise": [
+        PYRAMID,
+        POINT_REND,
+        {
+            "MODEL.ROI_MASK_HEAD": {"CONV_DIM": 16, "IN_FEATURES": ["p2", "p3"]},
+            "MODEL.POINT_HEAD": {
+                "IN_FEATURES": ["p3", "p2"],
+                "COARSE_PRED_EACH_LAYER": False,
+                "CLS_AGNOSTIC_MASK": True,
+                "SUBDIVISION_STEPS": 3,
+            },
+        },
+    ],
+    "implicit": [
+        PYRAMID,
+        POINT_REND,
+        {
+            "MODEL.ROI_MASK_HEAD": {"NAME": "ImplicitPointRendMaskHead"},
+            "MODEL.POINT_HEAD": {"NAME": "ImplicitPointHead", "SUBDIVISION_STEPS": 2},
         },
     ],
     "c4": [
@@ -88,6 +125,44 @@ FAMILIES: dict[str, list[dict[str, Any]]] = {
             "MODEL.RESNETS": {"OUT_FEATURES": ["res3", "res4", "res5"]},
             "MODEL.FPN": {"IN_FEATURES": ["res3", "res4", "res5"]},
             "MODEL.ANCHOR_GENERATOR": {"SIZES": [[16], [32], [64], [96], [128]]},
+        }
+    ],
+    "proposals": [PYRAMID, {"MODEL": {"META_ARCHITECTURE": "ProposalNetwork"}}],
+    "given proposals": [
+        PYRAMID,
+        {"MODEL": {"MASK_ON": True}, "MODEL.PROPOSAL_GENERATOR": {"NAME": "PrecomputedProposals"}},
+    ],
+    "given proposals, c4": [
+        {
+            "MODEL.RESNETS": {"OUT_FEATURES": ["res4"]},
+            "MODEL.PROPOSAL_GENERATOR": {"NAME": "PrecomputedProposals"},
+            "MODEL.ROI_BOX_HEAD": {"POOLER_RESOLUTION": 14},
+        }
+    ],
+    "rotated": [
+        PYRAMID,
+        {
+            "MODEL.ANCHOR_GENERATOR": {"NAME": "RotatedAnchorGenerator", "ANGLES": [[-90, -30, 30]]},
+            "MODEL.PROPOSAL_GENERATOR": {"NAME": "RRPN"},
+            "MODEL.RPN": {"BBOX_REG_WEIGHTS": [1, 1, 1, 1, 1]},
+            "MODEL.ROI_HEADS": {"NAME": "RROIHeads"},
+            "MODEL.ROI_BOX_HEAD": {"POOLER_TYPE": "ROIAlignRotated", "BBOX_REG_WEIGHTS": [10, 10, 5, 5, 1]},
+        },
+    ],
+    "rotated, one level, agnostic, two samples": [
+        {
+            "MODEL.ANCHOR_GENERATOR": {"NAME": "RotatedAnchorGenerator", "SIZES": [[16, 32]], "ANGLES": [[0, 90]]},
+            "MODEL.PROPOSAL_GENERATOR": {"NAME": "RRPN"},
+            "MODEL.RPN": {"BBOX_REG_WEIGHTS": [1, 1, 1, 1, 1]},
+            "MODEL.ROI_HEADS": {"NAME": "RROIHeads"},
+            "MODEL.ROI_BOX_HEAD": {
+                "NAME": "FastRCNNConvFCHead",
+                "NUM_FC": 1,
+                "POOLER_TYPE": "ROIAlignRotated",
+                "POOLER_SAMPLING_RATIO": 2,
+                "BBOX_REG_WEIGHTS": [10, 10, 5, 5, 1],
+                "CLS_AGNOSTIC_BBOX_REG": True,
+            },
         }
     ],
     "agnostic, group norm, unaligned": [
@@ -133,7 +208,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Model]:
         overrides = [text for key, value in changes.items() for text in (key, str(value))]
         shapes = {key: list(tensor.shape) for key, tensor in _core(config, overrides).state_dict().items()}
         # Masks that are sure of themselves: with logits near 0 every pixel would be a tie.
-        gains = {"roi_heads.mask_head.predictor.weight": 64.0}
+        gains = {"roi_heads.mask_head.predictor.weight": 64.0, "roi_heads.mask_head.point_head.predictor.weight": 64.0}
         arrays = weights.deterministic_state_dict(shapes, 7, gains)
         torch.save({"model": {key: torch.from_numpy(array) for key, array in arrays.items()}}, folder / "model.pth")
         return load_model(config, folder / "model.pth", overrides=overrides)
@@ -150,8 +225,12 @@ def _core(config: Path, overrides: list[str]) -> torch.nn.Module:
         return build_model(model_config(read_config(config, overrides)))
 
 
+# Compared as arrays, below: Predictor's input is an image, its result is what is in it.
+RAW = ("proposals", "given proposals", "given proposals, c4")
+
+
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [family for family in FAMILIES if family not in RAW])
 def test_the_export_is_the_network(family: str, kind: str, network: Any, tmp_path: Path) -> None:
     model = network(family)
     format, method = kind.split("-")
@@ -161,3 +240,51 @@ def test_the_export_is_the_network(family: str, kind: str, network: Any, tmp_pat
     report = verify(artifact, against=model, images=demo_images(), budget=Budget(mask_iou=0.95))
     assert report.ok, str(report)
     assert report.total.pairs > 20
+
+
+# Height and width of each image of a batch, the largest first; one pixel wide; of a size that is no multiple of 32.
+BATCHES = {"one": [(96, 128)], "three": [(130, 170), (64, 170), (101, 1)], "one pixel wide": [(64, 1)]}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("family", RAW)
+def test_proposals_out_and_in(family: str, kind: str, network: Any, tmp_path: Path) -> None:
+    model = network(family)
+    format, method = kind.split("-")
+    exported = open_runner(export(model, format, tmp_path / kind, method=method, verify=False))
+    eager = open_runner(model)
+    found = 0
+    for sizes in BATCHES.values():
+        arrays = inputs_of(model, sizes, proposals=40)
+        found += same_rows(exported(*arrays), eager(*arrays))
+    assert found > 100
+    if len(exported.inputs) == 4:
+        for proposals in (0, 1):
+            arrays = inputs_of(model, BATCHES["three"], proposals=proposals)
+            same_rows(exported(*arrays), eager(*arrays))
+
+
+def inputs_of(model: Model, sizes: list[tuple[int, int]], *, proposals: int) -> list[np.ndarray]:
+    """Noise, and boxes in it: `proposals` for the first image, one less for each further one."""
+    random = np.random.default_rng(5)
+    images = random.uniform(0, 255, (len(sizes), 3, *sizes[0])).astype(np.float32)
+    corners = np.sort(random.uniform(0, 1, (len(sizes), proposals, 2, 2)), axis=2)
+    corners *= np.array(sizes)[:, None, None, ::-1]
+    made = {
+        "images": images,
+        "image_sizes": np.array(sizes),
+        "proposal_boxes": corners.reshape(len(sizes), proposals, 4).astype(np.float32),
+        "num_proposals": np.maximum(proposals - np.arange(len(sizes)), 0),
+    }
+    return [made[tensor.name] for tensor in model.spec.inputs]
+
+
+def same_rows(ours: tuple[np.ndarray, ...], theirs: tuple[np.ndarray, ...]) -> int:
+    """Checks that each row of one is a row of the other, whatever the order of equal scores is; how many there are."""
+    assert [(array.shape, array.dtype) for array in ours] == [(array.shape, array.dtype) for array in theirs]
+    rows = [[array.reshape(len(array), math.prod(array.shape[1:])) for array in side] for side in (ours, theirs)]
+    flat = [np.concatenate(columns, axis=1) for columns in rows]
+    distances = np.abs(flat[0][:, None] - flat[1]).max(axis=2)
+    if distances.size:
+        assert max(distances.min(axis=0).max(), distances.min(axis=1).max()) <= 1e-2
+    return len(flat[0])

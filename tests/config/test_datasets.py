@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from d2deploy.config.datasets import DATASETS, class_names, coco_files, installed_files, names_from
+from d2deploy.config.datasets import DATASETS, class_names, names_from, sem_seg_names
 from d2deploy.errors import DatasetError
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -13,9 +13,10 @@ CLASSES = {
     "coco_2017_val": (80, "person", "toothbrush"),
     "coco_2014_minival": (80, "person", "toothbrush"),
     "coco_2017_val_panoptic_separated": (80, "person", "toothbrush"),
-    "coco_2017_val_panoptic": (80, "person", "toothbrush"),
+    "coco_2017_val_panoptic": (133, "person", "rug-merged"),
     "keypoints_coco_2017_val": (1, "person", "person"),
     "cityscapes_fine_instance_seg_val": (8, "person", "bicycle"),
+    "cityscapes_fine_panoptic_val": (19, "road", "bicycle"),
     "voc_2007_test": (20, "aeroplane", "tvmonitor"),
     "lvis_v1_val": (1203, "aerosol_can", "zucchini"),
     "lvis_v0.5_val": (1230, "acorn", "zucchini"),
@@ -32,16 +33,24 @@ PLACES = [
     ("lvis_v0.5_train", 207, "bottle_cap"),
     ("voc_2012_trainval", 14, "person"),
 ]
-FILES = {
-    "coco_2017_val": ("coco/annotations/instances_val2017.json", "coco/val2017"),
-    "coco_2017_val_100": ("coco/annotations/instances_val2017_100.json", "coco/val2017"),
-    "coco_2017_test-dev": ("coco/annotations/image_info_test-dev2017.json", "coco/test2017"),
-    "coco_2014_valminusminival": ("coco/annotations/instances_valminusminival2014.json", "coco/val2014"),
-    "keypoints_coco_2017_train": ("coco/annotations/person_keypoints_train2017.json", "coco/train2017"),
-    "coco_2017_val_100_panoptic_separated": ("coco/annotations/instances_val2017_100.json", "coco/val2017"),
-    "lvis_v1_val": ("lvis/lvis_v1_val.json", "coco"),
-    "lvis_v0.5_test": ("lvis/lvis_v0.5_image_info_test.json", "coco"),
+SEM_SEG = {
+    "coco_2017_val_panoptic_separated": (54, "things", "rug-merged"),
+    "coco_2017_val_100_panoptic_stuffonly": (54, "things", "rug-merged"),
+    "coco_2017_val_panoptic": (133, "person", "rug-merged"),
+    "cityscapes_fine_sem_seg_val": (19, "road", "bicycle"),
+    "cityscapes_fine_panoptic_val": (19, "road", "bicycle"),
+    "ade20k_sem_seg_val": (150, "wall", "flag"),
 }
+# Positions that detectron2's builtin_meta.py shows.
+SEM_SEG_PLACES = [
+    ("coco_2017_val_panoptic_separated", 1, "banner"),
+    ("coco_2017_val_panoptic_separated", 21, "road"),
+    ("coco_2017_val_panoptic", 80, "banner"),
+    ("cityscapes_fine_sem_seg_val", 10, "sky"),
+    ("cityscapes_fine_sem_seg_val", 11, "person"),
+    ("ade20k_sem_seg_val", 6, "road, route"),
+    ("ade20k_sem_seg_val", 12, "person"),
+]
 
 
 @pytest.mark.parametrize(("name", "expected"), CLASSES.items())
@@ -57,6 +66,24 @@ def test_names_stand_at_their_contiguous_ids(name, index, expected):
     assert class_names(name)[index] == expected
 
 
+@pytest.mark.parametrize(("name", "expected"), SEM_SEG.items())
+def test_sem_seg_names(name, expected):
+    names = sem_seg_names(name)
+    assert (len(names), names[0], names[-1]) == expected
+    assert len(set(names)) == len(names)
+    assert all(n and n == n.strip() for n in names)
+
+
+@pytest.mark.parametrize(("name", "index", "expected"), SEM_SEG_PLACES)
+def test_sem_seg_names_stand_at_their_channels(name, index, expected):
+    assert sem_seg_names(name)[index] == expected
+
+
+@pytest.mark.parametrize("name", ["", "shapes_val", "coco_2017_val", "voc_2007_test"])
+def test_detectors_have_no_sem_seg_names(name):
+    assert sem_seg_names(name) == ()
+
+
 @pytest.mark.parametrize("name", ["", "shapes_val", "coco_2017_val_panoptic_stuffonly", "ade20k_sem_seg_val"])
 def test_nobody_knows_the_others(name):
     assert class_names(name) == ()
@@ -64,40 +91,7 @@ def test_nobody_knows_the_others(name):
 
 def test_every_dataset_has_classes():
     assert len(DATASETS) > 40
-    assert all(class_names(name) for name in DATASETS)
-
-
-@pytest.mark.parametrize(("name", "expected"), FILES.items())
-def test_coco_files(name, expected):
-    assert coco_files(name, Path("/data")) == (Path("/data") / expected[0], Path("/data") / expected[1])
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("coco_2017_vall", "The nearest: coco_2017_val"),
-        ("zzz", r"no built-in dataset 'zzz'\. Give annotations with --coco-json"),
-        ("", "no built-in dataset ''"),
-        ("voc_2007_test", "has no COCO annotations"),
-        ("cityscapes_fine_instance_seg_val", "has no COCO annotations"),
-    ],
-)
-def test_datasets_without_files(name, message):
-    with pytest.raises(DatasetError, match=message):
-        coco_files(name, Path())
-
-
-def test_installed_files(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path / "mine"))
-    with pytest.raises(DatasetError, match=r"val2017_100\.json does not exist\. Set DETECTRON2_DATASETS, now .*mine"):
-        installed_files("coco_2017_val_100")
-    (tmp_path / "mine/coco/annotations").mkdir(parents=True)
-    (tmp_path / "mine/coco/annotations/instances_val2017_100.json").touch()
-    assert installed_files("coco_2017_val_100") == coco_files("coco_2017_val_100", tmp_path / "mine")
-    monkeypatch.setenv("DETECTRON2_DATASETS", "")
-    with pytest.raises(DatasetError, match="now datasets"):
-        installed_files("coco_2017_val_100")
+    assert all(class_names(name) or sem_seg_names(name) for name in DATASETS)
 
 
 def test_names_from_a_coco_json():

@@ -52,6 +52,27 @@ def test_the_dumps_are_there_and_the_defaults_have_their_keys():
     assert keys(defaults()) == keys(dump)
 
 
+def test_a_project_key_in_a_file_brings_the_whole_project(write):
+    write({"c.yaml": "MODEL: {POINT_HEAD: {NUM_CLASSES: 8}}"})
+    cfg = read_config("c.yaml", ["MODEL.ROI_MASK_HEAD.FC_DIM", "512"])
+    assert (cfg.MODEL.POINT_HEAD.NUM_CLASSES, cfg.MODEL.POINT_HEAD.NUM_FC, cfg.MODEL.ROI_MASK_HEAD.FC_DIM) == (8, 3, 512)
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "message"),
+    [
+        ("MODEL: {POINT_HEAD: {NUM_FCS: 8}}", [], "did you mean MODEL.POINT_HEAD.NUM_FC?"),
+        ("VERSION: 2", ["MODEL.POINT_HEAD.NUM_FCS", "3"], "did you mean MODEL.POINT_HEAD.NUM_FC?"),
+        ("MODEL: {POINT_HEAD: 5}", [], "it is a section"),
+        ("MODEL: {POINT_HEAD: {NUM_FC: x}}", [], "a whole number"),
+    ],
+)
+def test_project_keys_are_checked_as_all_others(text, words, message, write):
+    write({"c.yaml": text})
+    with pytest.raises(ConfigError, match=message.replace("?", r"\?")):
+        read_config("c.yaml", words)
+
+
 def test_an_almost_empty_file_gives_the_defaults(write):
     write({"c.yaml": "VERSION: 2"})
     cfg = read_config("c.yaml")
@@ -156,7 +177,7 @@ def test_unknown_keys_are_named_all_at_once_each_with_file_and_nearest_name(writ
     write(
         {
             "base.yaml": "MODEL: {MASK_0N: true}\nSOLVER: {NEW_IN_2030: 1}",
-            "c.yaml": "_BASE_: base.yaml\nMODEL: {RPN: {NMS_TRESH: 0.5}, POINT_HEAD: {A: 1, B: 2}}\nVERSION: 2",
+            "c.yaml": "_BASE_: base.yaml\nMODEL: {RPN: {NMS_TRESH: 0.5}, TENSOR_MASK: {A: 1, B: 2}}\nVERSION: 2",
         }
     )
     with pytest.raises(UnknownKey) as error:
@@ -164,7 +185,7 @@ def test_unknown_keys_are_named_all_at_once_each_with_file_and_nearest_name(writ
     assert str(error.value).splitlines()[1:] == [
         "  MODEL.MASK_0N in base.yaml: did you mean MODEL.MASK_ON?",
         "  MODEL.RPN.NMS_TRESH in c.yaml: did you mean MODEL.RPN.NMS_THRESH?",
-        "  MODEL.POINT_HEAD in c.yaml: belongs to detectron2's project PointRend, which is not supported yet",
+        "  MODEL.TENSOR_MASK in c.yaml: belongs to detectron2's project TensorMask, which is not supported yet",
     ]
 
 

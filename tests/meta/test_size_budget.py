@@ -17,6 +17,9 @@ EXCUSED: dict[str, str] = {
     "src/d2deploy/backends/capture.py::_roi_align": ONE_SIGNATURE,
     "src/d2deploy/backends/capture.py::_": ONE_SIGNATURE,
     "src/d2deploy/backends/onnx/lowerings.py::roi_align": ONE_SIGNATURE,
+    "src/d2deploy/ops/roi_align_rotated.py::roi_align_rotated": ONE_SIGNATURE,
+    "src/d2deploy/backends/capture.py::_roi_align_rotated": ONE_SIGNATURE,
+    "src/d2deploy/backends/onnx/rotated.py::roi_align_rotated": ONE_SIGNATURE,
     "tests/config/test_yacs_model.py::test_every_field_of_a_users_config": "one literal: every field of the schema",
 }
 

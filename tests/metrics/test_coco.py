@@ -7,7 +7,7 @@ import math
 import pytest
 
 from d2deploy.errors import DatasetError
-from d2deploy.metrics.coco import Metrics, evaluate_coco, has_masks, read_coco
+from d2deploy.metrics.coco import evaluate_coco, has_masks, read_coco
 
 SQUARE = [[10, 10, 50, 10, 50, 50, 10, 50]]
 DATASET = {
@@ -110,68 +110,9 @@ def test_nothing_is_printed(detectron2s, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-METRICS = Metrics(
-    {
-        "bbox": {
-            **{"AP": 40.5, "AP50": 60.0, "AP75": 42.12345, "APs": math.nan, "APm": 5.0, "APl": 100.0},
-            **{"AP-person": 50.0, "AP-1": 3.0, "AP-traffic light": math.nan, "AP-bicycle": 0.12},
-        },
-    }
-)
-TABLES = """\
-Evaluation results for bbox:
-|   AP   |  AP50  |  AP75  |  APs  |  APm  |   APl   |
-|:------:|:------:|:------:|:-----:|:-----:|:-------:|
-| 40.500 | 60.000 | 42.123 |  nan  | 5.000 | 100.000 |
-nan: nothing to measure, as the annotations or the results hold no such object.
-Per-category bbox AP:
-| category   | AP     | category   | AP    | category      | AP   |
-|:-----------|:-------|:-----------|:------|:--------------|:-----|
-| person     | 50.000 | 1          | 3.000 | traffic light | nan  |
-| bicycle    | 0.120  |            |       |               |      |"""
-
-
-def test_the_tables_are_those_of_detectron2():
-    assert METRICS.tables() == TABLES
-    assert str(METRICS) == TABLES
-
-
 def test_two_classes_make_a_table_of_two_pairs(tmp_path):
     table = evaluate_coco(RESULTS, written(tmp_path / "a.json"), iou_types=("bbox",)).tables()
     assert table.endswith("| dog        | 0.000 | cat        | 100.000 |")
-
-
-def test_json_has_null_where_there_is_no_number():
-    as_json = json.loads(json.dumps(METRICS.to_json(), allow_nan=False))
-    assert as_json["bbox"]["APs"] is None
-    assert as_json["bbox"]["AP75"] == 42.12345
-    assert list(as_json["bbox"]) == list(METRICS["bbox"])
-
-
-def test_the_difference_is_in_points_of_what_both_have():
-    other = Metrics({"bbox": {"AP": 40.0, "AP50": 61.0, "APs": 1.0}, "segm": {"AP": 30.0}})
-    difference = METRICS.difference(other)
-    assert list(difference.scores) == ["bbox"]
-    assert difference["bbox"] == pytest.approx({"AP": 0.5, "AP50": -1.0, "APs": math.nan}, nan_ok=True)
-
-
-NAN = math.nan
-DROPS = {
-    "none": ({"bbox": 40.0}, {"bbox": 40.0}, 0.0),
-    "a gain": ({"bbox": 40.5}, {"bbox": 40.0}, -0.5),
-    "the worst counts": ({"bbox": 41.0, "segm": 30.0}, {"bbox": 40.0, "segm": 32.0}, 2.0),
-    "a type is lost": ({"bbox": 40.0}, {"bbox": 40.0, "segm": 32.0}, math.inf),
-    "a number is lost": ({"bbox": NAN}, {"bbox": 40.0}, math.inf),
-    "there was none": ({"bbox": NAN}, {"bbox": NAN}, 0.0),
-    "there was none, now is": ({"bbox": 3.0}, {"bbox": NAN}, 0.0),
-}
-
-
-@pytest.mark.parametrize("case", DROPS)
-def test_drop(case):
-    here, there, expected = DROPS[case]
-    this, other = (Metrics({kind: {"AP": ap} for kind, ap in aps.items()}) for aps in (here, there))
-    assert this.drop_from(other) == expected
 
 
 def without(field, rows="annotations"):

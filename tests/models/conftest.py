@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from d2deploy.artifact import ModelSpec
 from d2deploy.config.yacs.model import model_config
 from d2deploy.config.yaml import read_config
 from d2deploy.image import read_image, resize_shortest_edge, to_batch
@@ -25,16 +26,24 @@ class Golden:
     core: Any
     facts: dict[str, Any]
     arrays: Any
-    outputs: tuple[str, ...]
+    spec: ModelSpec
 
-    def inputs(self, image: str) -> tuple[torch.Tensor, torch.Tensor]:
-        """The image as the core takes it."""
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        return tuple(tensor.name for tensor in self.spec.outputs)
+
+    def inputs(self, image: str) -> tuple[torch.Tensor, ...]:
+        """What the core takes: the image, its size, and the golden's proposals where it wants some."""
         pixels = read_image(GOLDEN / self.facts["images"][image]["file"])
         small = resize_shortest_edge(pixels, min_size=self.facts["short_edge"], max_size=self.facts["max_size"])
         images, sizes = to_batch(
             [small], channel_order=self.facts["input_format"], size_divisor=self.core.prepare.size_divisor
         )
-        return torch.from_numpy(images), torch.from_numpy(sizes)
+        made = {"images": torch.from_numpy(images), "image_sizes": torch.from_numpy(sizes)}
+        if f"{image}/input/proposal_boxes" in self.arrays:
+            made["proposal_boxes"] = torch.from_numpy(self.arrays[f"{image}/input/proposal_boxes"])[None]
+            made["num_proposals"] = torch.tensor([made["proposal_boxes"].shape[1]])
+        return tuple(made[tensor.name] for tensor in self.spec.inputs)
 
 
 def _weights_module() -> Any:
@@ -64,8 +73,8 @@ def load_golden(tmp_path_factory: pytest.TempPathFactory) -> Any:
             tensors = {key: torch.from_numpy(value) for key, value in rebuild(folder).items()}
             assert core.state_dict().keys() == tensors.keys()
             core.load_state_dict(tensors, strict=False, assign=True)
-            names = tuple(tensor.name for tensor in model_spec(config, core, ()).outputs)
-            made[name] = Golden(core.requires_grad_(False), facts, np.load(folder / "golden.npz"), names)
+            spec = model_spec(config, core)
+            made[name] = Golden(core.requires_grad_(False), facts, np.load(folder / "golden.npz"), spec)
         return made[name]
 
     return load

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -19,11 +19,21 @@ ALL_CASES = [
 STAGE = 1e-3  # of the largest value of the stage
 BOXES_PX, SCORES, MASK_PIXELS, KEYPOINTS_PX = 0.02, 2e-4, 1e-3, 0.1
 
+
+class Allowed(NamedTuple):
+    """How far detections may be from detectron2's."""
+
+    scores: float = SCORES
+    boxes_px: float = BOXES_PX
+
+
 # Deep or badly conditioned networks: float32 itself is that far from the exact result (docs/parity.md).
-SCORES_OF = {
-    "COCO-InstanceSegmentation/mask_rcnn_X_101_32x8d_FPN_3x": 3e-3,
-    "Misc/scratch_mask_rcnn_R_50_FPN_3x_gn": 4e-4,
-    "Misc/mask_rcnn_R_50_FPN_3x_dconv_c3-c5": 1e-3,
+ALLOWED = {
+    "COCO-InstanceSegmentation/mask_rcnn_X_101_32x8d_FPN_3x": Allowed(3e-3),
+    "LVISv0.5-InstanceSegmentation/mask_rcnn_X_101_32x8d_FPN_1x": Allowed(5e-4, 0.05),
+    "LVISv1-InstanceSegmentation/mask_rcnn_X_101_32x8d_FPN_1x": Allowed(5e-4, 0.05),
+    "Misc/scratch_mask_rcnn_R_50_FPN_3x_gn": Allowed(4e-4),
+    "Misc/mask_rcnn_R_50_FPN_3x_dconv_c3-c5": Allowed(1e-3),
 }
 # With random weights, 47 deformable layers multiply a difference in the last digit until nothing is alike: what comes
 # after the level named here is compared by nobody, not even by the network with itself (test_chaos).
@@ -61,7 +71,7 @@ def case(request: pytest.FixtureRequest, load_golden: Any) -> Any:
     name, image = request.param
     golden = load_golden(name)
     keys = {key.removeprefix(f"{image}/"): key for key in golden.arrays.files if key.startswith(f"{image}/")}
-    return golden, image, {short: golden.arrays[key] for short, key in keys.items()}, SCORES_OF.get(name, SCORES)
+    return golden, image, {short: golden.arrays[key] for short, key in keys.items()}, ALLOWED.get(name, Allowed())
 
 
 def test_goldens_are_there() -> None:
@@ -72,7 +82,7 @@ def test_goldens_are_there() -> None:
 def test_every_stage(case: Any) -> None:
     """Whatever the golden holds of backbone, proposals and heads, each stage on detectron2's input where it can be."""
     golden, image, expected, _ = case
-    images, sizes = golden.inputs(image)
+    images, sizes = golden.inputs(image)[:2]
     assert list(sizes[0]) == list(expected["input/hw"])
     prepared = golden.core.prepare(images, sizes)
     features = golden.core.backbone(prepared)
@@ -80,14 +90,18 @@ def test_every_stage(case: Any) -> None:
     if hasattr(golden.core.backbone, "bottom_up"):
         compared += check_maps(golden.core.backbone.bottom_up(prepared), expected, "bottomup")
     assert compared >= 1
-    if "prop/boxes" not in expected:
-        return
-    boxes, logits = golden.core.proposal_generator(features, sizes)
-    assert int((logits > float("-inf")).sum()) == golden.facts["meta"][f"{image}/prop/n"]
-    rows = len(expected["prop/logits"])
-    close(logits[0, :rows], expected["prop/logits"], "objectness")
-    assert np.abs(boxes[0, :rows].numpy() - expected["prop/boxes"]).max() <= BOXES_PX
-    check_heads(golden.core.roi_heads, features, expected)
+    if "prop/boxes" in expected:
+        boxes, logits = golden.core.proposal_generator(features, sizes)
+        assert int((logits > float("-inf")).sum()) == golden.facts["meta"][f"{image}/prop/n"]
+        # Where proposals are the result, post-processing has scaled "prop" in place; "raw" was kept before.
+        stored = "raw" if "raw/logits" in expected else "prop"
+        rows = len(expected[f"{stored}/logits"])
+        close(logits[0, :rows], expected[f"{stored}/logits"], "objectness")
+        # Each is there; two whose logits are equal to float32 may have changed places, even over the end.
+        distances = boxes[0, : rows + 5, None].numpy() - expected[f"{stored}/boxes"]
+        assert np.abs(distances).max(axis=-1).min(axis=0).max() <= BOXES_PX
+    if hasattr(golden.core, "roi_heads"):
+        check_heads(golden.core.roi_heads, features, expected)
 
 
 def check_maps(maps: dict[str, torch.Tensor], expected: dict[str, np.ndarray], stage: str) -> int:
@@ -108,7 +122,7 @@ def check_heads(heads: Any, features: dict[str, torch.Tensor], expected: dict[st
     if not hasattr(heads, "box_pooler") or isinstance(heads.box_head, torch.nn.ModuleList):
         return  # C4: no head of its own; cascade: the golden holds the last stage, on boxes that it does not hold
     levels = [features[name] for name in heads.in_features]
-    first = torch.from_numpy(expected["prop/boxes"])[:10]
+    first = torch.from_numpy(expected["prop/boxes" if "prop/boxes" in expected else "input/proposal_boxes"])[:10]
     pooled = heads.box_pooler(levels, first, torch.zeros(len(first), dtype=torch.int64))
     rows = expected["roi/box_pooler/rows"]
     close(pooled[: len(rows), : rows.shape[1]], rows, "pooled boxes")
@@ -126,22 +140,25 @@ def check_heads(heads: Any, features: dict[str, torch.Tensor], expected: dict[st
 
 @torch.inference_mode()
 def test_detections(case: Any) -> None:
-    golden, image, expected, scores = case
-    images, sizes = golden.inputs(image)
-    tensors = golden.core(images, sizes)
+    golden, image, expected, allowed = case
+    if "raw/scores" not in expected:
+        pytest.skip("a network without detections: test_parity_regions.py, test_parity_proposals.py")
+    inputs = golden.inputs(image)
+    sizes = inputs[1]
+    tensors = golden.core(*inputs)
     outputs = {name: tensor.numpy() for name, tensor in zip(golden.outputs, tensors, strict=True)}
-    pairs = paired(outputs, {name: expected[f"raw/{name}"] for name in ("boxes", "scores", "classes")}, scores)
+    pairs = paired(outputs, {name: expected[f"raw/{name}"] for name in ("boxes", "scores", "classes")}, allowed)
     if "mask_probs" in outputs:
         stored = [(mine, theirs) for mine, theirs in pairs if theirs < len(expected["raw/masks"])]
         difference = outputs["mask_probs"][[m for m, _ in stored]] - expected["raw/masks"][[t for _, t in stored]]
-        assert np.abs(difference).max() <= 10 * scores  # stored as float16
+        assert np.abs(difference).max() <= 10 * allowed.scores  # stored as float16
     assert ("mask_probs" in outputs) == ("raw/masks" in expected)
 
     info = golden.facts["images"][image]
     original = (info["height"], info["width"])
     instances = to_instances(outputs, input_size=tuple(sizes[0].tolist()), image_size=original)
     ours = {"boxes": instances.pred_boxes, "scores": instances.scores, "classes": instances.pred_classes}
-    pairs = paired(ours, {name: expected[f"det/{name}"] for name in ours}, scores)
+    pairs = paired(ours, {name: expected[f"det/{name}"] for name in ours}, allowed)
     if "det/masks_area" in expected:
         assert instances.pred_masks is not None
         check_masks(instances.pred_masks, expected, pairs)
@@ -176,7 +193,7 @@ def test_keypoints_of_a_stored_heatmap() -> None:
         assert np.abs(found - arrays[f"{image}/raw/keypoints"][: len(heatmaps)]).max() <= 1e-3
 
 
-def paired(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray], scores: float) -> list[tuple[int, int]]:
+def paired(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray], allowed: Allowed) -> list[tuple[int, int]]:
     """Pairs of equal detections; fails on one without partner, unless it stands at a cut-off."""
     left = set(range(len(theirs["boxes"])))
     pairs = []
@@ -189,8 +206,8 @@ def paired(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray], scores: f
         if j is None or distances[j] > 1:
             alone.append(float(ours["scores"][i]))
             continue
-        assert distances[j] <= BOXES_PX
-        assert abs(ours["scores"][i] - theirs["scores"][j]) <= scores
+        assert distances[j] <= allowed.boxes_px
+        assert abs(ours["scores"][i] - theirs["scores"][j]) <= allowed.scores
         left.remove(j)
         pairs.append((i, j))
     alone += [float(theirs["scores"][j]) for j in left]

@@ -19,6 +19,7 @@ from d2deploy.ops.nms import NMS
 from d2deploy.ops.paste_masks import PasteMasks, paste_masks
 from d2deploy.ops.prepare_images import PrepareImages
 from d2deploy.ops.roi_align import RoIAlign
+from d2deploy.ops.roi_align_rotated import RoIAlignRotated
 from d2deploy.postprocess import to_instances
 
 ONES = (1.0, 1.0, 1.0, 1.0)
@@ -130,4 +131,4 @@ def test_leaves_script_without_a_device_inside(leaf: type[torch.nn.Module]) -> N
 
 
 def test_every_leaf_is_tested() -> None:
-    assert set(LEAVES) == {*LEAF_CASES, DeformSample, LabelledNMS, NMS, RoIAlign}
+    assert set(LEAVES) == {*LEAF_CASES, DeformSample, LabelledNMS, NMS, RoIAlign, RoIAlignRotated}

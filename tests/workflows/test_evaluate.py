@@ -1,4 +1,4 @@
-"""AP of a model over a folder of images. The model here finds coloured rectangles, so that its AP is known."""
+"""What a model reaches over a folder of images. The one here finds coloured rectangles, so that it is known."""
 
 import json
 import math
@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 from pycocotools import mask as rle
 
-from d2deploy.artifact import ModelSpec, Preprocess, TensorSpec, Thresholds
+from d2deploy.artifact import ModelSpec, PanopticRule, Preprocess, TensorSpec, Thresholds
 from d2deploy.errors import DatasetError, ImageError
+from d2deploy.metrics.scores import HEADLINES
 from d2deploy.workflows.evaluate import evaluate
 
 NAMES = ("boxes", "scores", "classes", "image_index", "mask_probs")
@@ -21,7 +22,7 @@ BOXES = {1: (10, 20, 60, 90), 2: (5, 5, 100, 40), 9: (30, 8, 70, 50)}  # image i
 CHANNELS = {1: 0, 2: 1, 9: 0}  # ... and its BGR channel
 
 
-def spec(*, num_classes=2, names=NAMES):
+def spec(*, num_classes=2, names=NAMES, **changes):
     def tensors(names):
         return tuple(TensorSpec(name=name, shape=("D",), dtype="float32") for name in names)
 
@@ -35,11 +36,15 @@ def spec(*, num_classes=2, names=NAMES):
         thresholds=Thresholds(score=0.05, nms=0.5, max_detections=100),
         num_classes=num_classes,
         class_names=(),
+        **changes,
     )
 
 
 class Finder:
-    """Finds the rectangle of values above 127 in each channel; its class is the number of the channel."""
+    """Finds the rectangle of values above 127 in each channel; its class is the number of the channel.
+
+    As a label of pixels that number is one higher, and 0 is what is black.
+    """
 
     def __init__(self, source):
         self.inputs, self.outputs = source.spec.inputs, source.spec.outputs
@@ -55,6 +60,7 @@ class Finder:
             "classes": np.array(channels, np.int64),
             "image_index": np.zeros(len(boxes), np.int64),
             "mask_probs": np.ones((len(boxes), 28, 28), np.float32),
+            "sem_seg": np.concatenate([np.full_like(images[:, :1], 127), images[:, :2]], axis=1),
         }
         return tuple(found[t.name] for t in self.outputs)
 
@@ -211,3 +217,56 @@ def test_images_of_another_size_are_refused(model, data):
 def test_a_limit_of_nothing_is_refused(model, data):
     with pytest.raises(DatasetError, match="There is no image to evaluate"):
         evaluate(model(), **data.arguments(), limit=0)
+
+
+@pytest.fixture
+def labelled(data):
+    """The arguments for PNGs of class numbers, and their folder."""
+    for image_id, (x1, y1, x2, y2) in BOXES.items():
+        labels = np.zeros((100, 120), np.uint8)
+        labels[y1:y2, x1:x2] = CHANNELS[image_id] + 1
+        file = data.root.parent / f"stuff/sub/{image_id}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(labels).save(file)
+    return {"image_root": data.root, "sem_seg_root": data.root.parent / "stuff"}
+
+
+def test_a_semantic_model_is_measured_in_pixels(model, labelled):
+    evaluation = evaluate(
+        model(num_classes=0, names=("sem_seg",), sem_seg_names=("black", "blue", "green")), **labelled
+    )
+    assert list(evaluation.metrics.scores) == ["sem_seg"]
+    scores = evaluation.metrics["sem_seg"]
+    assert {key: scores[key] for key in ("mIoU", "pACC", "IoU-blue", "ACC-green")} == pytest.approx(
+        {"mIoU": 100, "pACC": 100, "IoU-blue": 100, "ACC-green": 100}
+    )
+    assert evaluation.results == []
+
+
+def test_a_panoptic_model_is_measured_in_boxes_masks_and_pixels_at_once(model, data, labelled):
+    rule = PanopticRule(overlap=0.5, stuff_area=1, instance_score=0.5)
+    source = model(names=(*NAMES, "sem_seg"), panoptic=rule)
+    evaluation = evaluate(source, **data.arguments(), sem_seg_root=labelled["sem_seg_root"])
+    headlines = {
+        kind: evaluation.metrics[kind][key] for kind, key in HEADLINES.items() if kind in evaluation.metrics.scores
+    }
+    assert headlines == pytest.approx({"bbox": 100, "segm": 100, "sem_seg": 100})
+    assert len(evaluation.results) == 3
+
+
+def test_an_annotation_of_another_size_is_refused_with_the_name_of_the_image(model, labelled):
+    Image.fromarray(np.zeros((99, 120), np.uint8)).save(labelled["sem_seg_root"] / "sub/2.png")
+    with pytest.raises(DatasetError, match=r"sub/2\.png: The annotation has 120 x 99 pixels, the image 120 x 100"):
+        evaluate(model(num_classes=0, names=("sem_seg",)), **labelled)
+
+
+def test_what_the_model_does_not_find_is_refused_before_anything_runs(model, data, labelled):
+    told = []
+    with pytest.raises(DatasetError, match=r"GeneralizedRCNN, finds nothing that can be measured on --sem-seg-root"):
+        evaluate(
+            model(),
+            **data.arguments(),
+            sem_seg_root=labelled["sem_seg_root"],
+            progress=lambda *numbers: told.append(numbers),
+        )
+    assert told == []

@@ -11,7 +11,8 @@ from d2deploy.errors import ImageError, Mismatch
 from d2deploy.results import Instances
 from d2deploy.workflows import verify as module
 from d2deploy.workflows.sample import Sample, demo_images, sample_images
-from d2deploy.workflows.verify import Budget, Report, compare, verify
+from d2deploy.workflows.compare import compare
+from d2deploy.workflows.verify import Budget, Report, verify
 
 BUDGET = Budget()
 THRESHOLDS = Thresholds(score=0.05, nms=0.5, max_detections=3)
@@ -101,7 +102,7 @@ CASES = {
 
 
 def row(a, b):
-    return compare("image", a, b, thresholds=THRESHOLDS, budget=BUDGET)
+    return compare("image", a, b, spec=SPEC, budget=BUDGET)
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
@@ -147,6 +148,8 @@ class _Source:
 
 
 class _Predictor:
+    takes_proposals = False
+
     def __init__(self, source, *, device="cpu"):
         self.spec, self.found, self.noisy = source.spec, source.found, source.noisy
 
@@ -156,7 +159,7 @@ class _Predictor:
     def __exit__(self, *exception):
         pass
 
-    def batch(self, images, *, noise=0.0, seed=0):
+    def batch(self, images, *, proposals=None, noise=0.0, seed=0):
         return [self.noisy.get(seed, self.found) if noise else self.found] * len(images)
 
 

@@ -17,8 +17,10 @@ from d2deploy.artifact import ModelSpec
 from d2deploy.ops.deform_sample import DeformSample, tap_positions
 from d2deploy.ops.labelled_nms import LabelledNMS
 from d2deploy.ops.nms import NMS, nms, nms_of_labelled
+from d2deploy.ops.point_sample import PointSample, cells_around
 from d2deploy.ops.prepare_images import PrepareImages, pad_to_multiple
 from d2deploy.ops.roi_align import RoIAlign, roi_align
+from d2deploy.ops.roi_align_rotated import RoIAlignRotated, roi_align_rotated
 
 
 class Exportable(Protocol):
@@ -40,11 +42,30 @@ class Exportable(Protocol):
         ...
 
 
-def sample_inputs(spec: ModelSpec) -> tuple[Tensor, Tensor]:
-    """Two different images, so that nothing is fixed to one: images[2,3,H,W], image_sizes[2,2]."""
+def sample_inputs(spec: ModelSpec) -> tuple[Tensor, ...]:
+    """Two different images, so that nothing is fixed to one: images[2,C,H,W], image_sizes[2,2].
+
+    Where the network takes proposals: proposal_boxes[2,5,4] and num_proposals[2], not as many in both.
+    """
     side = max(spec.preprocess.size_divisor, 1) * 4
-    noise = torch.rand((2, 3, side, side + side // 2), generator=torch.Generator().manual_seed(0)) * 255
-    return noise, torch.tensor([[side, side + side // 2], [side - 1, side // 2]])
+    random = torch.Generator().manual_seed(0)
+    channels = len(spec.preprocess.pixel_mean)
+    corners = torch.rand((2, 5, 2, 2), generator=random).sort(dim=2).values
+    made = {
+        "images": torch.rand((2, channels, side, side + side // 2), generator=random) * 255,
+        "image_sizes": torch.tensor([[side, side + side // 2], [side - 1, side // 2]]),
+        "proposal_boxes": corners.flatten(2) * (side // 2),
+        "num_proposals": torch.tensor([5, 3]),
+    }
+    return tuple(made[tensor.name] for tensor in spec.inputs)
+
+
+def free_axes(spec: ModelSpec) -> tuple[dict[int, Any], ...]:
+    """Of each input the axes whose size is not fixed, as torch.export wants to be told."""
+    return tuple(
+        {axis: torch.export.Dim.DYNAMIC for axis, size in enumerate(tensor.shape) if isinstance(size, str)}
+        for tensor in spec.inputs
+    )
 
 
 def swapped(core: nn.Module, twins: Mapping[type[nn.Module], Callable[[Any], nn.Module]]) -> nn.Module:
@@ -139,6 +160,32 @@ def _(
     return features[0].new_empty([boxes.shape[0], features[0].shape[1], size, size])
 
 
+@torch.library.custom_op("d2deploy::roi_align_rotated", mutates_args=())
+def _roi_align_rotated(
+    features: list[Tensor],
+    boxes: Tensor,
+    image_index: Tensor,
+    levels: Tensor,
+    scales: list[float],
+    size: int,
+    sampling_ratio: int,
+) -> Tensor:
+    return roi_align_rotated(features, boxes, image_index, levels, scales, size, sampling_ratio).contiguous()
+
+
+@_roi_align_rotated.register_fake
+def _(
+    features: list[Tensor],
+    boxes: Tensor,
+    image_index: Tensor,
+    levels: Tensor,
+    scales: list[float],
+    size: int,
+    sampling_ratio: int,
+) -> Tensor:
+    return features[0].new_empty([boxes.shape[0], features[0].shape[1], size, size])
+
+
 @torch.library.custom_op("d2deploy::pad_to_multiple", mutates_args=())
 def _pad_to_multiple(images: Tensor, divisor: int) -> Tensor:
     return pad_to_multiple(images, divisor).clone()
@@ -198,6 +245,18 @@ class OpaqueRoIAlign(nn.Module):
         )
 
 
+class OpaqueRoIAlignRotated(nn.Module):
+    """A RoIAlignRotated that appears as one node."""
+
+    def __init__(self, op: RoIAlignRotated) -> None:
+        super().__init__()
+        self.scales, self.size, self.sampling_ratio = op.scales, op.size, op.sampling_ratio
+
+    def forward(self, features: list[Tensor], boxes: Tensor, image_index: Tensor, levels: Tensor) -> Tensor:
+        """See ops/roi_align_rotated.py."""
+        return _roi_align_rotated(features, boxes, image_index, levels, self.scales, self.size, self.sampling_ratio)
+
+
 class OpaquePrepareImages(nn.Module):
     """A PrepareImages whose last step, padding to a multiple, appears as one node; a square has a known size."""
 
@@ -234,23 +293,40 @@ class GridDeformSample(nn.Module):
         return by_group.permute(0, 3, 4, 1, 2).flatten(3)
 
 
+class GatherPointSample(nn.Module):
+    """A PointSample by gathers, which formats have, where embedding_bag is what they lack.
+
+    Grid sampling would need a copy of the map for each row of points.
+    """
+
+    def __init__(self, op: PointSample) -> None:
+        super().__init__()
+
+    def forward(self, features: Tensor, points: Tensor, image_index: Tensor) -> Tensor:
+        """See ops/point_sample.py."""
+        index, weights = cells_around(features, points, image_index)
+        table = features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
+        return sum(table[index[..., corner]] * weights[..., corner, None] for corner in range(4))  # type: ignore
+
+
 OPAQUE: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
     NMS: OpaqueNMS,
     DeformSample: GridDeformSample,
     LabelledNMS: OpaqueLabelledNMS,
+    PointSample: GatherPointSample,
     RoIAlign: OpaqueRoIAlign,
+    RoIAlignRotated: OpaqueRoIAlignRotated,
     PrepareImages: OpaquePrepareImages,
 }
 
 
 def exported_program(model: Exportable) -> torch.export.ExportedProgram:
     """The core as torch.export's graph, with d2deploy:: nodes; N, H and W free, the number of detections unknown."""
-    free = torch.export.Dim.DYNAMIC
     with quiet():
         return torch.export.export(
             fold_norms(swapped(model.core, OPAQUE)),
             sample_inputs(model.spec),
-            dynamic_shapes=({0: free, 2: free, 3: free}, {0: free}),
+            dynamic_shapes=free_axes(model.spec),
             strict=False,
         )
 

@@ -9,6 +9,7 @@ from typing import NoReturn
 import click
 
 from d2deploy import __version__
+from d2deploy.cli.doctor import doctor_command
 from d2deploy.cli.evaluate import evaluate_command
 from d2deploy.cli.export import export_command
 from d2deploy.cli.listings import demo_command, formats_command, inspect_command, zoo_command
@@ -64,6 +65,7 @@ for command in (
     evaluate_command,
     predict_command,
     inspect_command,
+    doctor_command,
     zoo_command,
     formats_command,
     demo_command,

@@ -18,7 +18,7 @@ from d2deploy.cli.source import data_of, source_of, write_json
 @click.option("--json", "json_file", type=ModelPath(), help="Write the numbers there; - for stdout.")
 @device
 def evaluate_command(artifact: Path | None, json_file: Path | None, **options: Any) -> None:
-    """Measure the COCO AP of an artifact, or of the network (--config-file)."""
+    """Measure AP, mIoU and panoptic quality of an artifact, or of the network (--config-file)."""
     from d2deploy.workflows.evaluate import evaluate as run
 
     if json_file and json_file != STDIO:

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 @click.option("--sample-image", type=ModelPath(), help="An image with objects, to verify the export with.")
 @click.option("--images", type=ModelPath(), multiple=True, help="Verify with these instead: files or folders.")
 @click.option("--no-verify", is_flag=True, help="Do not compare the export with the network.")
-@click.option("--run-eval", is_flag=True, help="Measure the AP of both, too, on the images below.")
+@click.option("--run-eval", is_flag=True, help="Measure the accuracy of both, too, on the images below.")
 @data
-@click.option("--max-drop", type=float, default=0.1, show_default=True, help="AP points that may be lost.")
+@click.option("--max-drop", type=float, default=0.1, show_default=True, help="Points (AP, mIoU, PQ) that may be lost.")
 @click.argument("overrides", nargs=-1, metavar="[KEY VALUE]...")
 def export_command(formats: str, overrides: tuple[str, ...], run_eval: bool, **options: Any) -> None:
     """Write a network in other formats, each verified against it.

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 def load_model(options: dict[str, Any], overrides: Sequence[str] = ()) -> "Model":
     """The network that the `network` options name."""
-    from d2deploy.config.datasets import names_from
     from d2deploy.optional import optional
 
     if not options["config_file"]:
@@ -25,18 +24,28 @@ def load_model(options: dict[str, Any], overrides: Sequence[str] = ()) -> "Model
     optional("torch", extra="torch")
     from d2deploy.models.build import load_model
 
-    names = options["class_names"]
     with download_bar() as progress:
         return load_model(
             options["config_file"],
             options["weights"],
-            overrides=[*overrides, *(word for pair in options.get("opts", ()) for word in pair)],
-            class_names=None if names is None else names_from(names),
+            class_names=options["class_names"],
             progress=progress,
-            min_size=options["min_size"],
-            max_size=options["max_size"],
-            trust_config=options["trust_config"],
+            **reading_of(options, overrides),
         )
+
+
+def reading_of(options: dict[str, Any], overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """load_model's arguments about how a config is read. Runs the modules that --import names."""
+    from d2deploy.registry import import_parts
+
+    for name in options["imports"]:
+        import_parts(name)
+    return {
+        "overrides": [*overrides, *(word for pair in options["opts"] for word in pair)],
+        "min_size": options["min_size"],
+        "max_size": options["max_size"],
+        "trust_config": options["trust_config"],
+    }
 
 
 def source_of(artifact: Path | None, options: dict[str, Any]) -> "Artifact | Model":
@@ -48,19 +57,23 @@ def source_of(artifact: Path | None, options: dict[str, Any]) -> "Artifact | Mod
     return read_artifact(artifact) if artifact else load_model(options)
 
 
+DATA_PATHS = ("image_root", "coco_json", "sem_seg_root", "panoptic_json", "panoptic_root")
+
+
 def data_of(options: dict[str, Any], source: "Artifact | Model") -> dict[str, Any]:
     """evaluate's arguments that say which images of which annotations; by default those that the config names."""
-    from d2deploy.config.datasets import installed_files
+    from d2deploy.config.dataset_files import installed_files
+    from d2deploy.workflows.measure import measurable
 
-    coco_json, image_root = options["coco_json"], options["image_root"]
-    if options["dataset"] and (coco_json or image_root):
-        raise click.UsageError("Give --coco-json and --image-root, or --dataset, not both.")
-    if not (coco_json and image_root):
+    paths = {name: options[name] for name in DATA_PATHS if options[name]}
+    if options["dataset"] and paths:
+        raise click.UsageError("Give annotations and --image-root, or --dataset, not both.")
+    if not paths:
         name = options["dataset"] or (not isinstance(source, Artifact) and source.config.dataset)
-        if coco_json or image_root or not name:
-            raise click.UsageError("Give --coco-json and --image-root, or --dataset.")
-        coco_json, image_root = installed_files(name)
-    return {"coco_json": coco_json, "image_root": image_root, "limit": options["limit"]}
+        if not name:
+            raise click.UsageError("Give --image-root and annotations (--coco-json and others), or --dataset.")
+        paths = installed_files(name, measurable(source.spec))
+    return {**paths, "limit": options["limit"]}
 
 
 def write_json(path: Path | None, content: Any, *, indent: int | None = None) -> None:

@@ -1,13 +1,11 @@
-"""detectron2's built-in datasets: their thing classes and where their files lie.
+"""detectron2's built-in datasets: the names of their classes and where their files lie.
 
-Facts: detectron2 data/datasets/builtin.py, builtin_meta.py, lvis.py and pascal_voc.py at 02b5c4e2. Stuff classes are
-not here: names are those of a detector's contiguous ids.
+Facts: detectron2 data/datasets/builtin.py, builtin_meta.py, cityscapes_panoptic.py, lvis.py and pascal_voc.py at
+02b5c4e2.
 """
 
 import json
-import os
 from collections.abc import Mapping
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,11 +14,18 @@ from d2deploy.errors import DatasetError
 
 
 class Dataset(NamedTuple):
-    """`classes` is a key of _CLASSES or a text file beside this one; paths are relative to DETECTRON2_DATASETS."""
+    """Names: keys of _CLASSES or text files beside this one, joined by "+". Paths: below DETECTRON2_DATASETS.
 
-    classes: str
-    annotations: str = ""  # a COCO json; "": detectron2 reads another format
-    images: str = ""
+    "": there is no such thing, or detectron2 reads another format.
+    """
+
+    classes: str = ""  # of detections, by contiguous id
+    sem_seg: str = ""  # of the channels of sem_seg
+    image_root: str = ""
+    coco_json: str = ""
+    panoptic_json: str = ""
+    panoptic_root: str = ""
+    sem_seg_root: str = ""
 
 
 _CLASSES: dict[str, tuple[str, ...]] = {
@@ -36,6 +41,11 @@ _CLASSES: dict[str, tuple[str, ...]] = {
         *("teddy bear", "hair drier", "toothbrush"),
     ),
     "person": ("person",),
+    "things": ("things",),  # all of them as one class, where only stuff is told apart
+    "cityscapes_stuff": (
+        *("road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign", "vegetation"),
+        *("terrain", "sky"),
+    ),
     "cityscapes": ("person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle"),
     "voc": (
         *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog"),
@@ -66,85 +76,96 @@ _LVIS = {
     "lvis_v0.5_val_cocofied": "lvis_v0.5_val_cocofied",
 }
 _VOC = ("2007_trainval", "2007_train", "2007_val", "2007_test", "2012_trainval", "2012_train", "2012_val")
-_CITYSCAPES = ("instance_seg_train", "instance_seg_val", "instance_seg_test", "panoptic_train", "panoptic_val")
+_CITYSCAPES = "cityscapes/leftImg8bit", "cityscapes/gtFine"
+_THINGS = ("coco", "cityscapes")
 
 
 def _coco(images: str, annotations: str, classes: str = "coco") -> Dataset:
-    return Dataset(classes, f"coco/annotations/{annotations}.json", f"coco/{images}")
+    return Dataset(classes, image_root=f"coco/{images}", coco_json=f"coco/annotations/{annotations}.json")
+
+
+def _coco_panoptic(split: str) -> dict[str, Dataset]:
+    """Things are evaluated on the instance annotations of the same split."""
+    images, end = _COCO[split]
+    things = _coco(images, f"instances_{end}")
+    panoptic = things._replace(
+        panoptic_json=f"coco/annotations/panoptic_{end}.json", panoptic_root=f"coco/panoptic_{end}"
+    )
+    stuff = {"sem_seg": "things+coco_stuff", "sem_seg_root": f"coco/panoptic_stuff_{end}"}
+    return {
+        f"coco_{split}_panoptic": panoptic._replace(classes="coco+coco_stuff", sem_seg="coco+coco_stuff"),
+        f"coco_{split}_panoptic_separated": panoptic._replace(**stuff),
+        f"coco_{split}_panoptic_stuffonly": Dataset(image_root=things.image_root, **stuff),
+    }
+
+
+def _cityscapes(split: str) -> dict[str, Dataset]:
+    images, annotations = _CITYSCAPES
+    every = "cityscapes_stuff+cityscapes"
+    semantic = Dataset(sem_seg=every, image_root=f"{images}/{split}", sem_seg_root=f"{annotations}/{split}")
+    maps = f"{annotations}/cityscapes_panoptic_{split}"
+    panoptic = semantic._replace(classes=every, panoptic_json=f"{maps}.json", panoptic_root=maps)
+    return {
+        f"cityscapes_fine_instance_seg_{split}": Dataset("cityscapes"),
+        f"cityscapes_fine_sem_seg_{split}": semantic,
+        **({} if split == "test" else {f"cityscapes_fine_panoptic_{split}": panoptic}),
+    }
 
 
 def _lvis(name: str, annotations: str) -> Dataset:
     classes = "coco" if name.endswith("cocofied") else "lvis_v1" if name.startswith("lvis_v1") else "lvis_v0.5"
-    return Dataset(classes, f"lvis/{annotations}.json", "coco")
+    return Dataset(classes, image_root="coco", coco_json=f"lvis/{annotations}.json")
+
+
+def _ade20k(folder: str) -> Dataset:
+    root = "ADEChallengeData2016"
+    images, annotations = f"{root}/images/{folder}", f"{root}/annotations_detectron2/{folder}"
+    return Dataset(sem_seg="ade20k", image_root=images, sem_seg_root=annotations)
 
 
 DATASETS: dict[str, Dataset] = {
     **{f"coco_{split}": _coco(images, f"instances_{end}") for split, (images, end) in _COCO.items()},
     **{f"coco_{split}": _coco("test2017", f"image_info_{end}") for split, end in _COCO_TEST.items()},
     **{f"keypoints_coco_{s}": _coco(images, f"person_keypoints_{end}", "person") for s, (images, end) in _COCO.items()},
-    # Panoptic datasets evaluate their things on the instance annotations of the same split.
-    **{
-        f"coco_{split}_panoptic{form}": _coco(images, f"instances_{end}")
-        for split, (images, end) in _COCO.items()
-        if split.startswith("2017")
-        for form in ("", "_separated")
-    },
+    **{name: row for split in _COCO if split.startswith("2017") for name, row in _coco_panoptic(split).items()},
     **{name: _lvis(name, annotations) for name, annotations in _LVIS.items()},
-    **{f"cityscapes_fine_{split}": Dataset("cityscapes") for split in _CITYSCAPES},
+    **{name: row for split in ("train", "val", "test") for name, row in _cityscapes(split).items()},
+    **{f"ade20k_sem_seg_{s}": _ade20k(folder) for s, folder in (("train", "training"), ("val", "validation"))},
     **{f"voc_{split}": Dataset("voc") for split in _VOC},
 }
 
 
 def class_names(dataset: str) -> tuple[str, ...]:
-    """Thing classes of a built-in dataset, by contiguous id; () for one that detectron2 does not register."""
-    known = DATASETS.get(dataset)
-    return () if known is None else _classes(known.classes)
+    """Names of detections, by contiguous id; () for a dataset that detectron2 does not register, or without any."""
+    return _names(DATASETS.get(dataset, Dataset()).classes)
 
 
-def coco_files(dataset: str, root: Path) -> tuple[Path, Path]:
-    """(annotations json, image folder) of a built-in dataset; `root` is what DETECTRON2_DATASETS points to.
-
-    Raises DatasetError for an unknown name, with the nearest ones, and for a dataset without COCO annotations. Whether
-    the files exist is not looked at.
-    """
-    if dataset not in DATASETS:
-        near = get_close_matches(dataset, DATASETS, n=3, cutoff=0.4)
-        hint = f" The nearest: {', '.join(near)}." if near else ""
-        raise DatasetError(
-            f"detectron2 has no built-in dataset {dataset!r}.{hint} Give annotations with --coco-json and --image-root."
-        )
-    known = DATASETS[dataset]
-    if not known.annotations:
-        raise DatasetError(
-            f"{dataset} has no COCO annotations. Convert it to a COCO json, then give --coco-json and --image-root."
-        )
-    return root / known.annotations, root / known.images
+def sem_seg_names(dataset: str) -> tuple[str, ...]:
+    """Names of the channels of sem_seg; () for a dataset that detectron2 does not register, or without any."""
+    return _names(DATASETS.get(dataset, Dataset()).sem_seg)
 
 
-def installed_files(dataset: str) -> tuple[Path, Path]:
-    """coco_files below the folder that DETECTRON2_DATASETS names ("datasets" without it).
-
-    Raises DatasetError, as coco_files does, and when the annotations are not there.
-    """
-    root = os.environ.get("DETECTRON2_DATASETS") or "datasets"
-    annotations, images = coco_files(dataset, Path(root).expanduser())
-    if not annotations.is_file():
-        raise DatasetError(
-            f"{annotations} does not exist. Set DETECTRON2_DATASETS, now {root}, to the folder that {dataset} lies in, "
-            f"or give --coco-json and --image-root."
-        )
-    return annotations, images
+def thing_ids(dataset: str) -> tuple[int, ...]:
+    """Channels of sem_seg that are things, where it tells them apart; () as above."""
+    found: list[int] = []
+    keys = DATASETS.get(dataset, Dataset()).sem_seg.split("+")
+    for i, key in enumerate(keys):
+        if key in _THINGS:
+            start = len(_names("+".join(keys[:i])))
+            found += range(start, start + len(_names(key)))
+    return tuple(found)
 
 
-def names_from(text: str) -> tuple[str, ...]:
+def names_from(text: str, *, things_first: bool = False) -> tuple[str, ...]:
     """Class names, by contiguous id, out of what a user gives.
 
-    `text` is the path of a COCO json (its categories by id), the path of a text file with a name on each line, or the
-    names themselves between commas. Raises DatasetError: no such file, unreadable, no names, an empty name.
+    `text` is the path of a COCO json (its categories by id; the things before the stuff where `things_first`), the path
+    of a text file with a name on each line, or the names themselves between commas.
+    Raises DatasetError: no such file, unreadable, no names, an empty name.
     """
     path = Path(text).expanduser() if text.strip() and "\0" not in text and len(text) < 1000 else None
     if path is not None and _is_file(path):
-        names = _from_json(path) if path.suffix.lower() == ".json" else tuple(_read(path).split("\n"))
+        names = _from_json(path, things_first) if path.suffix.lower() == ".json" else tuple(_read(path).split("\n"))
         return _checked(tuple(name.strip() for name in names if name.strip()), where=str(path))
     if path is not None and ("/" in text or path.suffix.lower() in (".json", ".txt", ".names")) and "," not in text:
         raise DatasetError(f"{text} does not exist. Give a file of class names, or names between commas: cat,dog.")
@@ -158,10 +179,12 @@ def _checked(names: tuple[str, ...], *, where: str) -> tuple[str, ...]:
 
 
 @cache
-def _classes(key: str) -> tuple[str, ...]:
-    if key in _CLASSES:
-        return _CLASSES[key]
-    return tuple(Path(__file__).with_name(f"{key}.txt").read_text(encoding="utf-8").splitlines())
+def _names(keys: str) -> tuple[str, ...]:
+    return tuple(name for key in keys.split("+") if key for name in _CLASSES.get(key) or _listed(key))
+
+
+def _listed(key: str) -> list[str]:
+    return Path(__file__).with_name(f"{key}.txt").read_text(encoding="utf-8").splitlines()
 
 
 def _is_file(path: Path) -> bool:
@@ -178,12 +201,13 @@ def _read(path: Path) -> str:
         raise DatasetError(f"{path} cannot be read as text ({error}). Give a text file, a name a line.") from error
 
 
-def _from_json(path: Path) -> tuple[str, ...]:
+def _from_json(path: Path, things_first: bool) -> tuple[str, ...]:
     try:
         categories = json.loads(_read(path))["categories"]
         by_id: Mapping[int, Any] = {category["id"]: category["name"] for category in categories}
-        names = tuple(by_id[key] for key in sorted(by_id))
-    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        stuff = {category["id"] for category in categories if things_first and category.get("isthing") == 0}
+        names = tuple(by_id[key] for key in sorted(by_id, key=lambda key: (key in stuff, key)))
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise DatasetError(
             f"{path} is not a COCO json with categories of id and name ({type(error).__name__}: {error})."
         ) from error

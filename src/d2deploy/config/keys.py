@@ -39,25 +39,9 @@ TRAINING_ONLY = (
     "*.BOUNDARY_THRESH",
 )
 
-# Keys that detectron2's projects add and that change the network (projects/*/config.py at 02b5c4e2).
+# Keys of detectron2's projects that are not supported yet (projects/*/config.py at 02b5c4e2); the others' are in
+# projects.yaml.
 PROJECTS = {
-    "MODEL.POINT_HEAD": "PointRend",
-    "MODEL.IMPLICIT_POINTREND": "PointRend",
-    "MODEL.ROI_MASK_HEAD.POINT_HEAD_ON": "PointRend",
-    "MODEL.ROI_MASK_HEAD.OUTPUT_SIDE_RESOLUTION": "PointRend",
-    "MODEL.ROI_MASK_HEAD.IN_FEATURES": "PointRend",
-    "MODEL.ROI_MASK_HEAD.FC_DIM": "PointRend",
-    "MODEL.ROI_MASK_HEAD.NUM_FC": "PointRend",
-    "MODEL.SEM_SEG_HEAD.PROJECT_FEATURES": "DeepLab",
-    "MODEL.SEM_SEG_HEAD.PROJECT_CHANNELS": "DeepLab",
-    "MODEL.SEM_SEG_HEAD.ASPP_CHANNELS": "DeepLab",
-    "MODEL.SEM_SEG_HEAD.ASPP_DILATIONS": "DeepLab",
-    "MODEL.SEM_SEG_HEAD.USE_DEPTHWISE_SEPARABLE_CONV": "DeepLab",
-    "MODEL.RESNETS.RES4_DILATION": "DeepLab",
-    "MODEL.RESNETS.RES5_MULTI_GRID": "DeepLab",
-    "MODEL.RESNETS.STEM_TYPE": "DeepLab",
-    "MODEL.INS_EMBED_HEAD": "Panoptic-DeepLab",
-    "MODEL.PANOPTIC_DEEPLAB": "Panoptic-DeepLab",
     "MODEL.TENSOR_MASK": "TensorMask",
     "MODEL.TRIDENT": "TridentNet",
     "MODEL.DENSEPOSE_ON": "DensePose",
@@ -76,7 +60,7 @@ def split(tree: Mapping[str, Any], known: Mapping[str, Any], prefix: str = "") -
     for key, value in tree.items():
         name = f"{prefix}{key}"
         if key not in known:
-            unknown += [] if _is_training_only(name, value) else [name]
+            unknown += [] if is_training_only(name, value) else [name]
         elif isinstance(value, dict) and isinstance(known[key], dict):
             kept[key], more = split(value, known[key], f"{name}.")
             unknown += more
@@ -108,7 +92,8 @@ def hint(name: str, known: Iterable[str], old_names: Mapping[str, str]) -> str:
     return "nothing has a similar name"
 
 
-def _is_training_only(name: str, value: Any) -> bool:
+def is_training_only(name: str, value: Any = None) -> bool:
+    """Whether a key, or every key of a section with `value`, is about training alone."""
     if isinstance(value, dict) and value:
-        return all(_is_training_only(f"{name}.{key}", child) for key, child in value.items())
+        return all(is_training_only(f"{name}.{key}", child) for key, child in value.items())
     return any(fnmatchcase(name, pattern) for pattern in TRAINING_ONLY)

@@ -2,18 +2,21 @@
 
 The steps and their order are detectron2's (config/config.py at 02b5c4e2, fvcore/common/config.py): read the chain of
 bases, lay child over base, bring the result to version 2, lay it over the defaults, then the overrides over that.
+The defaults are detectron2's own and those of its projects that the config uses (projects.py).
 """
 
 import os
-from collections.abc import Callable, Iterable, Sequence
-from functools import cache, reduce
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from d2deploy.config.extensions import extended
 from d2deploy.config.keys import hint, names, split
 from d2deploy.config.loader import read_tree
-from d2deploy.config.merge import decoded, fitted, inherited, merged
+from d2deploy.config.merge import fitted, inherited, merged
 from d2deploy.config.node import Node
+from d2deploy.config.projects import defaults, used_projects
 from d2deploy.config.versions import OLD_NAMES, has, upgraded, version_of
 from d2deploy.errors import ConfigError, UnknownKey
 
@@ -39,19 +42,10 @@ def read_config(path: str | Path, overrides: Sequence[Any] = ()) -> Node:
     if path.suffix == ".py":
         raise ConfigError(f"{path} is a LazyConfig, which is not supported yet. Give a YAML config.")
     layers = _upgraded(_layers(path, ()))
-    layers = _known(layers)
-    config = merged(_folded(layers), defaults(), where=_finder(layers))
+    base = extended(defaults(used_projects(_folded(layers), overrides)))
+    layers = _known(layers, base)
+    config = merged(_folded(layers), base, where=_finder(layers))
     return Node(_overridden(config, overrides))
-
-
-@cache
-def defaults() -> dict[str, Any]:
-    """detectron2's defaults; shared, so never changed."""
-    return _literal(read_tree(Path(__file__).with_name("defaults.yaml")))
-
-
-def _literal(tree: dict[str, Any]) -> dict[str, Any]:
-    return {key: _literal(value) if isinstance(value, dict) else decoded(value) for key, value in tree.items()}
 
 
 def _layers(path: Path, children: tuple[Path, ...]) -> list[Layer]:
@@ -99,20 +93,20 @@ def _folded(layers: list[Layer]) -> dict[str, Any]:
     return reduce(over, layers, start)
 
 
-def _known(layers: list[Layer]) -> list[Layer]:
+def _known(layers: list[Layer], base: Mapping[str, Any]) -> list[Layer]:
     kept: list[Layer] = []
     strays: list[tuple[str, str]] = []
     for path, tree in layers:
-        known, unknown = split(tree, defaults())
+        known, unknown = split(tree, base)
         kept.append(Layer(path, known))
         strays += ((name, str(path)) for name in unknown)
     if strays:
-        raise _unknown(strays)
+        raise _unknown(strays, base)
     return kept
 
 
-def _unknown(strays: list[tuple[str, str]]) -> UnknownKey:
-    known = list(names(defaults()))
+def _unknown(strays: list[tuple[str, str]], base: Mapping[str, Any]) -> UnknownKey:
+    known = list(names(base))
     lines = [f"  {name} in {where}: {hint(name, known, OLD_NAMES)}" for name, where in strays[:_SHOWN]]
     if len(strays) > _SHOWN:
         lines.append(f"  and {len(strays) - _SHOWN} more")
@@ -135,9 +129,9 @@ def _overridden(config: dict[str, Any], overrides: Sequence[Any]) -> dict[str, A
     if not overrides:
         return config
     pairs = list(zip(map(str, overrides[::2]), overrides[1::2], strict=True))
-    known = set(names(defaults()))
+    known = set(names(config))
     if strays := [(name, "the overrides") for name, _ in pairs if name not in known]:
-        raise _unknown(strays)
+        raise _unknown(strays, config)
     for name, value in pairs:
         config = _with(config, name.split("."), name, value)
     return config

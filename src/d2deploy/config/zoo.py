@@ -1,6 +1,7 @@
 """detectron2's official models: names, configs, published numbers, weights.
 
-The facts are in zoo.yaml. A config is a list of named parts over detectron2's defaults, and read like any other.
+The facts are in zoo.yaml. A YAML config is a list of named parts over detectron2's defaults, and read like any other; a
+LazyConfig is one of those that d2deploy carries (lazy/bases.py).
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from d2deploy.config.lazy.bases import BASES
+from d2deploy.config.lazy.node import LazyNode
+from d2deploy.config.lazy.read import read_carried
 from d2deploy.config.loader import read_tree
 from d2deploy.config.node import Node
 from d2deploy.config.yaml import read_config
@@ -29,7 +33,6 @@ class ZooModel:
     family: str  # such as Faster R-CNN
     ap: Mapping[str, float]
     weights: str  # detectron2://...; "" where none were published
-    has_config: bool  # whether config_of knows its config
     is_lazy: bool  # whether detectron2 configures it by a LazyConfig, a Python file
 
     @property
@@ -38,6 +41,11 @@ class ZooModel:
         first, _, rest = self.name.partition("/")
         path = f"projects/{first}/configs/{rest}" if first in _PROJECTS else f"configs/{self.name}"
         return f"{path}{'.py' if self.is_lazy else '.yaml'}"
+
+    @property
+    def has_config(self) -> bool:
+        """Whether its config is known here: to lazy_config_of, or to config_of."""
+        return _base_of(self.config_file) in BASES if self.is_lazy else "parts" in _table()["models"][self.name]
 
 
 def zoo_models() -> tuple[ZooModel, ...]:
@@ -66,18 +74,32 @@ def is_zoo_name(name: str) -> bool:
     return name.removesuffix(".yaml").removesuffix(".py") in _models()
 
 
+def has_lazy_config(name: str) -> bool:
+    """Whether the config of an official model is a LazyConfig. Some have both: `name` ends in .py for that one."""
+    return is_zoo_name(name) and (find(name).is_lazy or (name.endswith(".py") and name in BASES))
+
+
+def lazy_config_of(name: str, overrides: Sequence[str] = ()) -> LazyNode:
+    """The LazyConfig of an official model, under `overrides`, as read_lazy_config gives it.
+
+    train.init_checkpoint is the trained model's address, as MODEL.WEIGHTS in config_of. Raises ConfigError likewise.
+    """
+    model = find(name)
+    path = _base_of(model.config_file) if model.is_lazy else name
+    if path not in BASES:
+        raise _unknown(model)
+    return read_carried(path, [f"train.init_checkpoint='{model.weights}'", *overrides])
+
+
 def config_of(name: str, overrides: Sequence[Any] = ()) -> Node:
-    """The whole config of an official model, under `overrides` (KEY VALUE KEY VALUE), as read_config gives it.
+    """The whole YAML config of an official model, under `overrides` (KEY VALUE KEY VALUE), as read_config gives it.
 
     MODEL.WEIGHTS is the trained model's address, not that of the backbone its training began with; "" where none was
     published. Raises ConfigError: no such model, one that `has_config` denies, or a bad override.
     """
     model = find(name)
-    if not model.has_config:
-        raise ConfigError(
-            f"d2deploy has no config of its own for {model.name}. "
-            f"Give detectron2's: {model.config_file} in its repository."
-        )
+    if model.is_lazy or not model.has_config:
+        raise _unknown(model)
     row = _table()["models"][model.name]
     keys: dict[str, Any] = {"MODEL.WEIGHTS": model.weights}
     for part in row["parts"]:
@@ -100,11 +122,20 @@ def _models() -> dict[str, ZooModel]:
             family=row["family"],
             ap=MappingProxyType(row.get("ap", {})),
             weights=_weights(name, row),
-            has_config="parts" in row,
             is_lazy=row.get("is_lazy", False),
         )
         for name, row in _table()["models"].items()
     }
+
+
+def _base_of(config_file: str) -> str:
+    return config_file.removeprefix("configs/")
+
+
+def _unknown(model: ZooModel) -> ConfigError:
+    return ConfigError(
+        f"d2deploy has no config of its own for {model.name}. Give detectron2's: {model.config_file} in its repository."
+    )
 
 
 def _weights(name: str, row: Mapping[str, Any]) -> str:

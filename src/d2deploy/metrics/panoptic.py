@@ -1,6 +1,7 @@
 """Panoptic quality, as COCO counts it and detectron2 reports it.
 
-panopticapi, which defines it, is on no package index; its rules (evaluation.py) are these few lines.
+Own code, as no library fits: panopticapi, which defines it, is on no package index, and what is there wants all
+predictions as files. Its rules (evaluation.py) are these few lines; tests hold its numbers.
 """
 
 import math
@@ -142,8 +143,8 @@ class PanopticQuality:
         except KeyError:
             kind = "thing" if segment.is_thing else "stuff"
             raise DatasetError(
-                f"The model found {kind} of class {segment.category_id}, which the panoptic annotations with their "
-                f"{len(self._category_ids)} categories do not have. Evaluate on the data set that the model was trained for."
+                f"The model found {kind} of class {segment.category_id}, which the {len(self._categories)} categories "
+                f"of the panoptic annotations do not have. Evaluate on the data set that the model was trained for."
             ) from None
 
     def _count_annotated(self, truth: PanopticTruth, matched: Mapping[int, float]) -> None:

@@ -1,13 +1,22 @@
 """Backbones: one table from schema to module."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from torch import Tensor, nn
 
 from d2deploy.config import schema
+from d2deploy.errors import ConfigError
+from d2deploy.models import registered
 from d2deploy.models.fpn import FPN
+from d2deploy.models.mvit import MViT
+from d2deploy.models.registered import ShapeSpec, make_part
 from d2deploy.models.resnet import ResNet
+from d2deploy.models.simple_feature_pyramid import SimpleFeaturePyramid
+from d2deploy.models.swin import SwinTransformer
+from d2deploy.models.vit import ViT
+from d2deploy.registry import BACKBONE_REGISTRY
 
 
 class Backbone(Protocol):
@@ -35,12 +44,74 @@ def _resnet(config: schema.ResNet, in_channels: int) -> nn.Module:
     return ResNet(config, in_channels=in_channels)
 
 
+def _simple_feature_pyramid(config: schema.SimpleFeaturePyramid, in_channels: int) -> nn.Module:
+    return SimpleFeaturePyramid(config, build_backbone(config.net, in_channels=in_channels))
+
+
+def _vit(config: schema.ViT, in_channels: int) -> nn.Module:
+    return ViT(config, in_channels=in_channels)
+
+
+def _swin(config: schema.SwinTransformer, in_channels: int) -> nn.Module:
+    return SwinTransformer(config, in_channels=in_channels)
+
+
+def _mvit(config: schema.MViT, in_channels: int) -> nn.Module:
+    return MViT(config, in_channels=in_channels)
+
+
+def _registered(config: schema.Registered, in_channels: int) -> nn.Module:
+    module = make_part(BACKBONE_REGISTRY, config, ShapeSpec(channels=in_channels))
+    if not isinstance(module, registered.Backbone):
+        raise ConfigError(f"The backbone {config.name} is no d2deploy.modeling.Backbone. Make that its base class.")
+    return module
+
+
 BACKBONES: dict[type, Callable[[Any, int], nn.Module]] = {
     schema.FPN: _fpn,
+    schema.MViT: _mvit,
+    schema.Registered: _registered,
     schema.ResNet: _resnet,
+    schema.SimpleFeaturePyramid: _simple_feature_pyramid,
+    schema.SwinTransformer: _swin,
+    schema.ViT: _vit,
 }
 
 
-def level_facts(backbone: Backbone, names: Sequence[str]) -> dict[str, Any]:
-    """Channels and strides (input pixels per cell) of feature levels."""
-    return {"channels": backbone.out_channels[names[0]], "strides": [backbone.out_strides[name] for name in names]}
+@dataclass(frozen=True)
+class Levels:
+    """Facts of a backbone's feature levels, by name, and how its input is padded."""
+
+    channels: dict[str, int]
+    strides: dict[str, int]  # input pixels per cell
+    size_divisor: int
+    square_size: int
+
+
+def levels_of(backbone: Any) -> Levels:
+    """The facts of one of our backbones, or of a user's own, which tells them as detectron2's do."""
+    if not isinstance(backbone, registered.Backbone):
+        return Levels(backbone.out_channels, backbone.out_strides, backbone.size_divisor, backbone.square_size)
+    shapes, padding = backbone.output_shape(), backbone.padding_constraints
+    return Levels(
+        channels={name: shape.channels or 0 for name, shape in shapes.items()},
+        strides={name: shape.stride or 0 for name, shape in shapes.items()},
+        size_divisor=padding.get("size_divisibility", backbone.size_divisibility),
+        square_size=padding.get("square_size", 0),
+    )
+
+
+def levels_with(backbone: Any, names: Sequence[str]) -> Levels:
+    """levels_of, among them `names`. Raises ConfigError: the backbone has no such level."""
+    levels = levels_of(backbone)
+    if lacking := [name for name in names if name not in levels.channels]:
+        raise ConfigError(
+            f"The backbone has no level {', '.join(lacking)}; it has {', '.join(levels.channels)}. Change IN_FEATURES."
+        )
+    return levels
+
+
+def level_facts(backbone: Any, names: Sequence[str]) -> dict[str, Any]:
+    """Channels and strides of feature levels. Raises ConfigError: the backbone has no such level."""
+    levels = levels_with(backbone, names)
+    return {"channels": levels.channels[names[0]], "strides": [levels.strides[name] for name in names]}

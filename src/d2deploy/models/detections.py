@@ -20,15 +20,16 @@ class DetectionSelector(nn.Module):
     def forward(self, boxes: Tensor, scores: Tensor, logits: Tensor, image_sizes: Tensor) -> list[Tensor]:
         """boxes[N*P,K or 1,4 or 5], scores[N*P,K], logits[N,P] of the proposals (-inf: none), image_sizes[N,2]
 
-        -> boxes[D,4 or 5] clipped to their image, scores[D], classes[D], image_index[D]; images in order, scores falling.
+        -> boxes[D,4 or 5] clipped to their image, scores[D], classes[D], image_index[D]: images in order, scores falling
         """
         is_finite = torch.isfinite(scores).all(1) & torch.isfinite(boxes).all(-1).all(-1)
         is_valid = is_finite[:, None] & (scores > self.score_thresh)
         scores = scores.masked_fill(~is_valid, float("-inf"))
         shape = [logits.shape[0], logits.shape[1], -1]
         scores_NPK = scores.reshape(shape).masked_fill((logits == float("-inf"))[:, :, None], float("-inf"))
-        boxes_NPK4 = clip_boxes(boxes.reshape(shape + [boxes.shape[-1]]), image_sizes).expand(-1, -1, self.num_classes, -1)
-        return self.best(boxes_NPK4.transpose(1, 2), scores_NPK.transpose(1, 2))
+        boxes_NPK4 = clip_boxes(boxes.reshape(shape + [boxes.shape[-1]]), image_sizes)
+        boxes_NKP4 = boxes_NPK4.transpose(1, 2).expand(-1, self.num_classes, -1, -1)
+        return self.best(boxes_NKP4, scores_NPK.transpose(1, 2))
 
     def best(self, boxes_NKP4: Tensor, scores_NKP: Tensor) -> list[Tensor]:
         """What NMS leaves of boxes[N,K,P,4], scores[N,K,P]; see `forward`."""

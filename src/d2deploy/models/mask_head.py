@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from d2deploy.config import schema
 from d2deploy.models.alias import Alias
 from d2deploy.models.conv import Conv2d
+from d2deploy.models.pooler import BoxLevels, ROIPooler
 
 
 class MaskRCNNConvUpsampleHead(nn.Module):
@@ -38,3 +39,9 @@ class MaskRCNNConvUpsampleHead(nn.Module):
         assert bias is not None
         logits = weight @ x.flatten(2) + bias[channel][:, None, None]
         return logits.reshape(-1, x.shape[2], x.shape[3]).sigmoid()
+
+
+def mask_branch(config: schema.MaskHead, levels: BoxLevels, num_classes: int) -> tuple[nn.Module, nn.Module]:
+    """The pooler on `levels`, and the head on what it pools."""
+    head = MaskRCNNConvUpsampleHead(config, in_channels=levels.channels, num_classes=num_classes)
+    return ROIPooler(config.pooler, strides=levels.strides), head

@@ -22,7 +22,8 @@ class FrozenBatchNorm2d(nn.Module):
         self.register_buffer("weight", torch.ones(channels))
         self.register_buffer("bias", torch.zeros(channels))
         self.register_buffer("running_mean", torch.zeros(channels))
-        self.register_buffer("running_var", torch.ones(channels) - self.eps)
+        # Not ones - eps: arithmetic on the meta device makes torch import its compiler, two seconds.
+        self.register_buffer("running_var", torch.full([channels], 1 - self.eps))
 
     def forward(self, x: Tensor) -> Tensor:
         """x[N,C,H,W] -> the same shape."""

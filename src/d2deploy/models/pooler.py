@@ -1,11 +1,21 @@
 """Pooler: each box from the feature level that suits its size."""
 
+from typing import NamedTuple
+
 from torch import Tensor, nn
 
 from d2deploy.config import schema
 from d2deploy.ops.levels import assign_levels
 from d2deploy.ops.roi_align import RoIAlign
 from d2deploy.ops.roi_align_rotated import RoIAlignRotated
+
+
+class BoxLevels(NamedTuple):
+    """The feature levels that heads look at boxes on."""
+
+    names: tuple[str, ...]
+    channels: int  # of each
+    strides: list[int]  # input pixels per cell
 
 
 class ROIPooler(nn.Module):

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from d2deploy.config import schema
 from d2deploy.models.backbone import level_facts
+from d2deploy.models.fast_rcnn import FastRCNN
 from d2deploy.models.res5_roi_heads import Res5ROIHeads
 from d2deploy.models.roi_heads import ROIHeads
 from d2deploy.models.rpn import RPN
@@ -46,14 +47,25 @@ ROI_HEADS: dict[type, Callable[..., nn.Module]] = {
 }
 
 
+def build_generalized_rcnn(config: schema.GeneralizedRCNN, prepare: PrepareImages, backbone: Any) -> nn.Module:
+    """The detector of `config` on `backbone`, whoever makes its proposals."""
+    if isinstance(config.proposals, schema.RPN):
+        return build_rcnn(config, prepare, backbone)
+    heads = _roi_heads(config, backbone)
+    return FastRCNN(prepare=prepare, backbone=backbone, roi_heads=heads, topk=config.proposals.topk)
+
+
 def build_rcnn(config: schema.GeneralizedRCNN, prepare: PrepareImages, backbone: Any) -> GeneralizedRCNN:
-    """The detector of `config` on `backbone`."""
+    """The detector of `config`, which has an RPN, on `backbone`."""
     assert isinstance(config.proposals, schema.RPN)
     return GeneralizedRCNN(
         prepare=prepare,
         backbone=backbone,
         proposal_generator=RPN(config.proposals, **level_facts(backbone, config.proposals.in_features)),
-        roi_heads=ROI_HEADS[type(config.roi_heads)](
-            config.roi_heads, **level_facts(backbone, config.roi_heads.in_features)
-        ),
+        roi_heads=_roi_heads(config, backbone),
     )
+
+
+def _roi_heads(config: schema.GeneralizedRCNN, backbone: Any) -> nn.Module:
+    heads = config.roi_heads
+    return ROI_HEADS[type(heads)](heads, **level_facts(backbone, heads.in_features))

@@ -27,6 +27,25 @@ class BasicStem(nn.Module):
         return nn.functional.max_pool2d(self.conv1(x), kernel_size=3, stride=2, padding=1)
 
 
+class DeepLabStem(nn.Module):
+    """Three 3x3 convolutions, the first of stride 2, then 3x3 max pooling of stride 2 (projects/DeepLab/resnet.py)."""
+
+    def __init__(self, in_channels: int, out_channels: int, norm: str) -> None:
+        super().__init__()
+        half = out_channels // 2
+        self.conv1 = Conv2d(in_channels, half, kernel_size=3, stride=2, norm=norm, bias=False, relu=True)
+        self.conv2 = Conv2d(half, half, kernel_size=3, norm=norm, bias=False, relu=True)
+        self.conv3 = Conv2d(half, out_channels, kernel_size=3, norm=norm, bias=False, relu=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x[N,3,H,W] -> [N,C,H/4,W/4]."""
+        x = self.conv3(self.conv2(self.conv1(x)))
+        return nn.functional.max_pool2d(x, kernel_size=3, stride=2, padding=1)
+
+
+STEMS: dict[str, type[BasicStem] | type[DeepLabStem]] = {"basic": BasicStem, "deeplab": DeepLabStem}
+
+
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions and a shortcut (ResNet 18 and 34)."""
 
@@ -141,18 +160,20 @@ class ResNet(nn.Module):
     def __init__(self, config: schema.ResNet, *, in_channels: int) -> None:
         super().__init__()
         self.out_features = list(config.out_features)
-        self.stage_names = list(STAGES[: 1 + max(STAGES.index(name) for name in self.out_features)])
-        self.stem = BasicStem(in_channels, config.stem_out_channels, _norm(config, stage=1))
-        self.out_channels: dict[str, int] = {}
-        self.out_strides: dict[str, int] = {}
+        wanted = [STAGES.index(name) for name in self.out_features if name != "stem"]
+        self.stage_names = list(STAGES[: max(wanted, default=-1) + 1])
+        self.stem = STEMS[config.stem_type](in_channels, config.stem_out_channels, _norm(config, stage=1))
         channels, stride = config.stem_out_channels, 4
+        levels = {"stem": (channels, stride)}
         for number, name in enumerate(self.stage_names, start=2):
-            first_stride = 1 if number == 2 or (number == 5 and config.res5_dilation == 2) else 2
+            first_stride = 1 if number == 2 or _dilation(config, number) > 1 else 2
             stage = _stage(config, number, channels, first_stride)
             self.add_module(name, stage)
             channels, stride = config.res2_out_channels * 2 ** (number - 2), stride * first_stride
-            self.out_channels[name], self.out_strides[name] = channels, stride
+            levels[name] = channels, stride
         self.stages = Alias(self, self.stage_names)
+        self.out_channels = {name: levels[name][0] for name in self.out_features}
+        self.out_strides = {name: levels[name][1] for name in self.out_features}
         self.size_divisor = 1  # detectron2 pads for a pyramid only
         self.square_size = 0
 
@@ -160,6 +181,8 @@ class ResNet(nn.Module):
         """x[N,3,H,W] -> {stage: [N,C,H/stride,W/stride]}."""
         features: dict[str, Tensor] = {}
         x = self.stem(x)
+        if "stem" in self.out_features:
+            features["stem"] = x
         for i, stage in enumerate(self.stages):
             x = stage(x)
             if self.stage_names[i] in self.out_features:
@@ -168,8 +191,9 @@ class ResNet(nn.Module):
 
 
 def res5_of_boxes(config: schema.ResNet, *, in_channels: int) -> nn.Sequential:
-    """res5 as the box head of a C4 model: on pooled features, never frozen."""
-    return _stage(dataclasses.replace(config, freeze_at=0), 5, in_channels, first_stride=2)
+    """res5 as the box head of a C4 model: on pooled features, never frozen, never dilated."""
+    plain = dataclasses.replace(config, freeze_at=0, res5_dilation=1, res5_multi_grid=(1, 1, 1))
+    return _stage(plain, 5, in_channels, first_stride=2)
 
 
 def _norm(config: schema.ResNet, *, stage: int) -> str:
@@ -193,19 +217,26 @@ def _stage(config: schema.ResNet, number: int, in_channels: int, first_stride: i
         if config.depth < 50:
             blocks.append(BasicBlock(in_channels, out_channels, stride=stride, norm=norm))
         else:
-            blocks.append(_bottleneck(config, number, in_channels, out_channels, stride=stride))
+            dilation = _dilation(config, number) * (config.res5_multi_grid[index] if number == 5 else 1)
+            block = _bottleneck(config, number, in_channels, out_channels, stride=stride, dilation=dilation)
+            blocks.append(block)
         in_channels = out_channels
     return nn.Sequential(*blocks)
 
 
+def _dilation(config: schema.ResNet, number: int) -> int:
+    """The dilation of res<number>; above 1 it stands for the stride."""
+    return {4: config.res4_dilation, 5: config.res5_dilation}.get(number, 1)
+
+
 def _bottleneck(
-    config: schema.ResNet, number: int, in_channels: int, out_channels: int, *, stride: int
+    config: schema.ResNet, number: int, in_channels: int, out_channels: int, *, stride: int, dilation: int
 ) -> BottleneckBlock | DeformBottleneckBlock:
     """One block of res<number>."""
     facts: dict[str, Any] = {
         "bottleneck_channels": config.num_groups * config.width_per_group * 2 ** (number - 2),
         "stride": stride,
-        "dilation": config.res5_dilation if number == 5 else 1,
+        "dilation": dilation,
         "groups": config.num_groups,
         "norm": _norm(config, stage=number),
         "stride_in_1x1": config.stride_in_1x1,

@@ -1,5 +1,8 @@
 """RoI heads on feature levels: proposals to detections, and a mask or keypoints for each of them."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -8,10 +11,18 @@ from d2deploy.models.alias import Alias
 from d2deploy.models.box_head import FastRCNNConvFCHead, FastRCNNOutputLayers
 from d2deploy.models.detections import DetectionSelector
 from d2deploy.models.keypoint_head import KRCNNConvDeconvUpsampleHead
-from d2deploy.models.mask_head import MaskRCNNConvUpsampleHead
-from d2deploy.models.pooler import ROIPooler
+from d2deploy.models.mask_head import mask_branch
+from d2deploy.models.point_rend.mask_head import implicit_branch, point_rend_branch
+from d2deploy.models.pooler import BoxLevels, ROIPooler
 from d2deploy.ops.boxes import clip_boxes
 from d2deploy.ops.image_index import ImageIndex
+
+MASK_BRANCHES: dict[type, Callable[[Any, BoxLevels, int], tuple[nn.Module, nn.Module]]] = {
+    schema.MaskHead: mask_branch,
+    schema.PointRendMaskHead: point_rend_branch,
+    schema.ImplicitPointRendMaskHead: implicit_branch,
+}
+"""Mask head of the config -> its pooler and itself. The head takes what the pooler gives and the classes."""
 
 
 class ROIHeads(nn.Module):
@@ -48,9 +59,8 @@ class ROIHeads(nn.Module):
         self.mask_pooler: nn.Module | None = None
         self.mask_head: nn.Module | None = None
         if config.mask is not None:
-            self.mask_pooler = ROIPooler(config.mask.pooler, strides=strides)
-            self.mask_head = MaskRCNNConvUpsampleHead(
-                config.mask, in_channels=channels, num_classes=config.detections.num_classes
+            self.mask_pooler, self.mask_head = MASK_BRANCHES[type(config.mask)](
+                config.mask, BoxLevels(config.in_features, channels, strides), config.detections.num_classes
             )
         self.keypoint_pooler: nn.Module | None = None
         self.keypoint_head: nn.Module | None = None

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from d2deploy.artifact import ModelSpec, Preprocess, TensorSpec, Thresholds
+from d2deploy.artifact import ModelSpec, PanopticDeepLabRule, PanopticRule, Preprocess, TensorSpec, Thresholds
 from d2deploy.config import schema
 
 DETECTIONS = (
@@ -12,12 +12,15 @@ DETECTIONS = (
     TensorSpec(name="classes", shape=("D",), dtype="int64"),
     TensorSpec(name="image_index", shape=("D",), dtype="int64"),
 )
+# Further inputs: boxes in pixels of the network's input, and how many of the P rows of each image are boxes.
+PROPOSALS = (
+    TensorSpec(name="proposal_boxes", shape=("N", "P", 4), dtype="float32"),
+    TensorSpec(name="num_proposals", shape=("N",), dtype="int64"),
+)
 
 
-def model_spec(
-    config: schema.ModelConfig, core: Any, class_names: tuple[str, ...], sem_seg_names: tuple[str, ...] = ()
-) -> ModelSpec:
-    """Inputs, outputs, pre-processing and thresholds of the network. Names may be empty: nobody knows them."""
+def model_spec(config: schema.ModelConfig, core: Any) -> ModelSpec:
+    """Inputs, outputs, pre-processing and thresholds of the network; what its classes are called is not known here."""
     fields = {"num_classes": 0, **FIELDS[type(config.architecture)](config.architecture)}
     detections = config.detections
     return ModelSpec(
@@ -32,8 +35,7 @@ def model_spec(
             pixel_std=config.input.pixel_std,
         ),
         thresholds=detections and _thresholds(detections),
-        class_names=class_names,
-        sem_seg_names=sem_seg_names,
+        class_names=(),
         **fields,
     )
 
@@ -58,6 +60,7 @@ def _rcnn(config: schema.GeneralizedRCNN) -> dict[str, Any]:
         "num_classes": heads.detections.num_classes,
         "outputs": (*_boxes(heads), *_mask(heads), *_keypoints(keypoint)),
         "keypoint_sigmas": keypoint.oks_sigmas if keypoint else (),
+        "inputs": PROPOSALS if isinstance(config.proposals, schema.PrecomputedProposals) else (),
     }
 
 
@@ -70,7 +73,7 @@ def _mask(heads: schema.ROIHeads | schema.Res5ROIHeads) -> tuple[TensorSpec, ...
     if heads.mask is None:
         return ()
     # res5 halves what was pooled, the mask head doubles it.
-    side = heads.pooler.resolution if isinstance(heads, schema.Res5ROIHeads) else heads.mask.pooler.resolution * 2
+    side = heads.pooler.resolution if isinstance(heads, schema.Res5ROIHeads) else heads.mask.side
     return (TensorSpec(name="mask_probs", shape=("D", side, side), dtype="float32"),)
 
 
@@ -81,12 +84,67 @@ def _keypoints(head: schema.KeypointHead | None) -> tuple[TensorSpec, ...]:
     return (TensorSpec(name="keypoint_heatmaps", shape=("D", head.num_keypoints, side, side), dtype="float32"),)
 
 
+def _proposal_network(config: schema.ProposalNetwork) -> dict[str, Any]:
+    columns = len(config.proposals.bbox_reg_weights)
+    return {
+        "outputs": (
+            TensorSpec(name="proposal_boxes", shape=("D", columns), dtype="float32"),
+            TensorSpec(name="objectness_logits", shape=("D",), dtype="float32"),
+            TensorSpec(name="image_index", shape=("D",), dtype="int64"),
+        )
+    }
+
+
 def _retinanet(config: schema.RetinaNet) -> dict[str, Any]:
     return {"num_classes": config.detections.num_classes, "outputs": DETECTIONS}
 
 
+def _semantic(config: schema.SemanticSegmentor) -> dict[str, Any]:
+    return {"outputs": (sem_seg_output(config.head.num_classes),)}
+
+
+def sem_seg_output(num_classes: int) -> TensorSpec:
+    """Logits of every pixel of the network's input as it pads it: at least as large as the images that are given."""
+    return TensorSpec(name="sem_seg", shape=("N", num_classes, "H_padded", "W_padded"), dtype="float32")
+
+
+def _panoptic_fpn(config: schema.PanopticFPN) -> dict[str, Any]:
+    fields, rule = _rcnn(config.detector), config.combine
+    return {
+        **fields,
+        "outputs": (*fields["outputs"], sem_seg_output(config.sem_seg.num_classes)),
+        "panoptic": PanopticRule(
+            overlap=rule.overlap_thresh, stuff_area=rule.stuff_area_thresh, instance_score=rule.instances_score_thresh
+        ),
+    }
+
+
+def _panoptic_deeplab(config: schema.PanopticDeepLab) -> dict[str, Any]:
+    sem_seg = sem_seg_output(config.sem_seg.num_classes)
+    center, offset = (
+        TensorSpec(name=name, shape=("N", channels, *sem_seg.shape[2:]), dtype="float32")
+        for name, channels in (("center", 1), ("offset", 2))
+    )
+    return {
+        "outputs": (sem_seg, center, offset),
+        "num_classes": config.sem_seg.num_classes,  # things are counted as the channels of sem_seg
+        "panoptic_deeplab": PanopticDeepLabRule(
+            thing_ids=config.thing_ids,
+            stuff_area=config.stuff_area,
+            center_threshold=config.center_threshold,
+            nms_kernel=config.nms_kernel,
+            top_k=config.top_k,
+            predict_instances=config.predict_instances,
+        ),
+    }
+
+
 FIELDS: dict[type, Callable[[Any], dict[str, Any]]] = {
     schema.GeneralizedRCNN: _rcnn,
+    schema.PanopticDeepLab: _panoptic_deeplab,
+    schema.PanopticFPN: _panoptic_fpn,
+    schema.ProposalNetwork: _proposal_network,
     schema.RetinaNet: _retinanet,
+    schema.SemanticSegmentor: _semantic,
 }
 """Architecture -> the fields of ModelSpec that depend on it: outputs, num_classes, more inputs, rules."""

@@ -108,7 +108,7 @@ class ViT(nn.Module):
             self.pos_embed = position_table(
                 config.pretrain_img_size, patch, cls_token=config.pretrain_use_cls_token, channels=config.embed_dim
             )
-        self.skipped = int(config.pretrain_use_cls_token)
+        self.side, self.skipped = config.pretrain_img_size // config.patch_size, int(config.pretrain_use_cls_token)
         self.position = AbsolutePosition()
         self.blocks = nn.ModuleList(Block(config, index) for index in range(config.depth))
         self.out_feature = config.out_feature
@@ -120,7 +120,8 @@ class ViT(nn.Module):
         """images[N,3,H,W] -> {out_feature: [N,C,H/16,W/16]}."""
         x = self.patch_embed(images)
         if self.pos_embed is not None:
-            x = x + self.position(self.pos_embed[:, self.skipped :], x)
+            table = self.pos_embed[:, self.skipped :].unflatten(1, [self.side, self.side])
+            x = x + self.position(table.permute(0, 3, 1, 2), x)
         for block in self.blocks:
             x = block(x)
         return {self.out_feature: x.permute(0, 3, 1, 2)}

@@ -10,8 +10,34 @@ from d2deploy.ops.image_index import ImageIndex
 from d2deploy.ops.labelled_nms import LabelledNMS
 from d2deploy.ops.nms import NMS
 from d2deploy.ops.paste_masks import PasteMasks
+from d2deploy.ops.point_sample import PointSample
+from d2deploy.ops.position import AbsolutePosition, RelativeBias, WindowBias
 from d2deploy.ops.prepare_images import PrepareImages
+from d2deploy.ops.regular_points import RegularPoints
 from d2deploy.ops.roi_align import RoIAlign
 from d2deploy.ops.roi_align_rotated import RoIAlignRotated
+from d2deploy.ops.window_mean import WindowMean
+from d2deploy.ops.windows import PadToWindows, Quarter, ShiftedWindowMask, WindowMerge, WindowPartition
 
-LEAVES = (AnchorGrid, DeformSample, ImageIndex, LabelledNMS, NMS, PasteMasks, PrepareImages, RoIAlign, RoIAlignRotated)
+LEAVES = (
+    AbsolutePosition,
+    AnchorGrid,
+    DeformSample,
+    ImageIndex,
+    LabelledNMS,
+    NMS,
+    PadToWindows,
+    PasteMasks,
+    PointSample,
+    PrepareImages,
+    Quarter,
+    RegularPoints,
+    RelativeBias,
+    RoIAlign,
+    RoIAlignRotated,
+    ShiftedWindowMask,
+    WindowBias,
+    WindowMean,
+    WindowMerge,
+    WindowPartition,
+)

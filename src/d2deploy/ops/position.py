@@ -5,14 +5,12 @@ from torch import Tensor, nn
 
 
 def absolute_position(table: Tensor, like: Tensor) -> Tensor:
-    """A square table of P positions, table[1,P,C], stretched to like[N,H,W,any] -> [1,H,W,C].
+    """table[1,C,h,w], a vector for each cell of a map of another size, stretched to like[N,H,W,any] -> [1,H,W,C].
 
     Bicubic, half-pixel centres (detectron2 get_abs_pos); to its own size this changes nothing, bit for bit.
     """
-    side = int(round(table.shape[1] ** 0.5))
-    square = table.reshape(1, side, side, table.shape[2]).permute(0, 3, 1, 2)
     size = [like.shape[1], like.shape[2]]
-    return nn.functional.interpolate(square, size=size, mode="bicubic", align_corners=False).permute(0, 2, 3, 1)
+    return nn.functional.interpolate(table, size=size, mode="bicubic", align_corners=False).permute(0, 2, 3, 1)
 
 
 def relative_vectors(table: Tensor, queries: int, keys: int, *, more_queries: bool) -> Tensor:
@@ -24,11 +22,17 @@ def relative_vectors(table: Tensor, queries: int, keys: int, *, more_queries: bo
     """
     longer = queries if more_queries else keys
     rows = nn.functional.interpolate(table.t()[None], size=[2 * longer - 1], mode="linear")[0].t()
-    query_step = 1.0 if more_queries else keys / queries
-    key_step = queries / keys if more_queries else 1.0
-    query = torch.arange(queries, device=table.device)[:, None] * query_step
-    key = torch.arange(keys, device=table.device)[None, :] * key_step
-    return rows[((query - key) + (keys - 1) * key_step).to(torch.int64)]
+    query = torch.arange(queries, dtype=torch.float32, device=table.device)
+    key = torch.arange(keys, dtype=torch.float32, device=table.device)
+    # In float32, and in this order, as detectron2: rounding down makes a whole row of a last digit. The lengths are
+    # tensors because not every format can multiply by a number that only running it gives.
+    all_queries, all_keys = query[-1:] + 1, key[-1:] + 1
+    if more_queries:
+        last = key[-1:] * all_queries / all_keys
+        index = (query[:, None] - (key * (all_queries / all_keys))[None, :]) + last
+    else:
+        index = ((query * (all_keys / all_queries))[:, None] - key[None, :]) + key[-1:]
+    return rows[index.to(torch.int64)]
 
 
 def relative_bias(q: Tensor, k: Tensor, rows: Tensor, columns: Tensor, *, more_queries: bool) -> Tensor:
@@ -42,6 +46,17 @@ def relative_bias(q: Tensor, k: Tensor, rows: Tensor, columns: Tensor, *, more_q
     of_rows = torch.einsum("mhwc,hkc->mhwk", q, vertical).contiguous()
     of_columns = torch.einsum("mhwc,wkc->mhwk", q, horizontal).contiguous()
     return (of_rows[..., None] + of_columns[..., None, :]).flatten(3).flatten(1, 2)
+
+
+def window_bias(table: Tensor, size: int) -> Tensor:
+    """What to add to the attention of each cell of a window to each: table[(2*size-1)^2,A] -> [A,size^2,size^2].
+
+    The table has a row for each difference of two cells, vertical * (2*size-1) + horizontal, from the smallest to the
+    largest (detectron2 swin.py).
+    """
+    index = torch.arange(size, device=table.device)
+    cell = (index[:, None] * (2 * size - 1) + index[None, :]).reshape(-1)
+    return table[cell[:, None] - cell[None, :] + 2 * size * (size - 1)].permute(2, 0, 1)
 
 
 class AbsolutePosition(nn.Module):
@@ -62,3 +77,15 @@ class RelativeBias(nn.Module):
     def forward(self, q: Tensor, k: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
         """See `relative_bias`."""
         return relative_bias(q, k, rows, columns, more_queries=self.more_queries)
+
+
+class WindowBias(nn.Module):
+    """`window_bias` with its window size."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, table: Tensor) -> Tensor:
+        """See `window_bias`."""
+        return window_bias(table, self.size)

@@ -29,7 +29,7 @@ def bilinear_corners(y: Tensor, x: Tensor, height: Tensor, width: Tensor) -> tup
     return cells, weights * inside.to(y.dtype)[:, None]
 
 
-def bins_of_boxes(table: Tensor, boxes: Tensor, grid: Tensor, maps: Tensor, size: int) -> Tensor:
+def bins_of_boxes(table: Tensor, boxes: Tensor, *, grid: Tensor, maps: Tensor, size: int) -> Tensor:
     """Mean of the samples of each bin of each box -> [R*size*size,C].
 
     table: see `cell_table`; boxes[R,5] in cells, grid[R,2] int64: samples down and along a bin; maps[R,3] int64: where
@@ -92,7 +92,7 @@ def roi_align_rotated(
     first = 0
     for count in counts:
         last = first + count
-        pooled.append(bins_of_boxes(table, scaled[first:last], grid[first:last], maps[first:last], size))
+        pooled.append(bins_of_boxes(table, scaled[first:last], grid=grid[first:last], maps=maps[first:last], size=size))
         first = last
     return torch.cat(pooled).reshape(-1, size, size, table.shape[1]).permute(0, 3, 1, 2)
 

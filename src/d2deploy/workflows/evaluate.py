@@ -1,19 +1,18 @@
-"""COCO AP of a model, exported or not, on annotated images."""
+"""What a model, exported or not, reaches on annotated images: AP, mIoU, panoptic quality."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Unpack
 
 from d2deploy.errors import DatasetError
-from d2deploy.metrics.coco import Metrics, evaluate_coco, has_masks, read_coco
+from d2deploy.metrics.scores import Metrics
 from d2deploy.predictor import Predictor
-from d2deploy.results import Instances, to_coco
-from d2deploy.runner import Source
-
-if TYPE_CHECKING:
-    from pycocotools.coco import COCO
+from d2deploy.results import Result
+from d2deploy.runner import Source, to_source
+from d2deploy.workflows.ground_truth import Data, Image, read_ground_truth
+from d2deploy.workflows.measure import CocoMeasure, Measure, open_measures
 
 Progress = Callable[[int, int], None]
 """Called after each image with (images done, images in all)."""
@@ -21,102 +20,67 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """The measured APs, the COCO result records they were counted from, and the time from file to detections."""
+    """The numbers, the COCO result records that AP was counted from, and the time from file to result."""
 
     metrics: Metrics
-    results: list[dict[str, Any]]
+    results: list[dict[str, Any]]  # empty without coco_json
     seconds_per_image: float  # mean, reading the image included
 
 
 def evaluate(
     source: Source | str | Path,
     *,
-    coco_json: str | Path,
-    image_root: str | Path,
     progress: Progress | None = None,
-    limit: int | None = None,
     device: str = "cpu",
+    **data: Unpack[Data],
 ) -> Evaluation:
-    """Run `source` (an artifact, its folder or an eager model) over the images of `coco_json`, and measure AP.
+    """Run `source` (an artifact, its folder or an eager model) over annotated images, and measure.
 
-    One image at a time; masks become run lengths at once, so memory does not grow with the data set. Contiguous
-    class ids stand for the json's category ids in ascending order, as in detectron2. Mask AP is measured when both
-    model and annotations have masks. `limit`: the first images by id only.
+    `data`: image_root, and for AP coco_json, for mIoU sem_seg_root, for panoptic quality panoptic_json and
+    panoptic_root; several at once measure several things in one run. `limit`: the first images by id only.
 
-    Raises DatasetError (unreadable json, missing image, an image of another size, a number of classes that differs),
-    ImageError, and what Predictor raises.
+    One image at a time; of each, masks as run lengths and counts of pixels are kept, so memory does not grow with the
+    data set's pixels. Contiguous class ids stand for the json's category ids in ascending order, as in detectron2.
+    Mask and keypoint AP are measured when both model and annotations have masks and keypoints.
+
+    Raises DatasetError (unreadable or lacking annotations, missing image, an image of another size, other classes
+    than the model's, annotations of what the model does not find), ImageError, and what Predictor raises.
     """
-    coco = read_coco(coco_json)
-    images = _images(coco, limit)
-    _check_present(images, Path(image_root))
-    annotations_have_masks = has_masks(coco)
-    results: list[dict[str, Any]] = []
+    source = to_source(source)
+    truth = read_ground_truth(**data)
+    measures = open_measures(source.spec, truth)
+    seconds = 0.0
     with Predictor(source, device=device) as predictor:
-        category_ids = sorted(coco.getCatIds())
-        _check_classes(predictor.spec.num_classes, category_ids, coco_json)
-        outputs = {tensor.name for tensor in predictor.spec.outputs}
-        sigmas = predictor.spec.keypoint_sigmas
-        seconds = 0.0
-        for number, image in enumerate(images, start=1):
+        for number, image in enumerate(truth.images, start=1):
             start = time.perf_counter()
-            instances = predictor(Path(image_root) / image["file_name"])
+            result = predictor(image.file)
             seconds += time.perf_counter() - start
-            _check_size(instances, image)
-            results += to_coco(instances, image_id=image["id"], category_ids=category_ids)
+            _add(measures, image, result)
             if progress is not None:
-                progress(number, len(images))
-    iou_types = ["bbox"]
-    if "mask_probs" in outputs and annotations_have_masks:
-        iou_types.append("segm")
-    if "keypoint_heatmaps" in outputs and any(row.get("keypoints") for row in coco.dataset["annotations"]):
-        iou_types.append("keypoints")
-    metrics = evaluate_coco(
-        results,
-        coco,
-        iou_types=iou_types,
-        image_ids=[image["id"] for image in images],
-        keypoint_sigmas=sigmas,
+                progress(number, len(truth.images))
+    scores = {kind: numbers for measure in measures for kind, numbers in measure.scores().items()}
+    return Evaluation(
+        metrics=Metrics(scores),
+        results=[record for measure in measures if isinstance(measure, CocoMeasure) for record in measure.records],
+        seconds_per_image=seconds / len(truth.images),
     )
-    return Evaluation(metrics=metrics, results=results, seconds_per_image=seconds / len(images))
 
 
-def check_data(source: Source, *, coco_json: str | Path, image_root: str | Path, limit: int | None = None) -> None:
+def check_data(source: Source, **data: Unpack[Data]) -> None:
     """Raises, before any image is run, the DatasetError that evaluate would raise about annotations and images."""
-    coco = read_coco(coco_json)
-    _check_present(_images(coco, limit), Path(image_root))
-    has_masks(coco)
-    _check_classes(source.spec.num_classes, sorted(coco.getCatIds()), coco_json)
+    open_measures(source.spec, read_ground_truth(**data))
 
 
-def _images(coco: "COCO", limit: int | None) -> list[dict[str, Any]]:
-    images: list[dict[str, Any]] = coco.loadImgs(sorted(coco.getImgIds())[:limit])
-    if not images:
-        raise DatasetError("There is no image to evaluate: the annotations list none, or the limit is 0.")
-    return images
-
-
-def _check_present(images: Sequence[dict[str, Any]], image_root: Path) -> None:
-    names = [image["file_name"] for image in images]
-    missing = [name for name in names if not (image_root / name).is_file()]
-    if missing:
+def _add(measures: list[Measure], image: Image, result: Result) -> None:
+    height, width = result.image_size
+    if image.size not in (None, (height, width)):
+        true_height, true_width = image.size
         raise DatasetError(
-            f"{image_root} lacks {len(missing)} of {len(images)} images, {missing[0]} among them. "
-            f"Give the folder that the json's file_name values start from."
+            f"{image.file} has {width} x {height} pixels, its annotation says {true_width} x {true_height}. "
+            f"Give the images that were annotated."
         )
-
-
-def _check_classes(num_classes: int, category_ids: Sequence[int], coco_json: str | Path) -> None:
-    if num_classes != len(category_ids):
-        raise DatasetError(
-            f"The model has {num_classes} classes, {coco_json} has {len(category_ids)} categories. "
-            f"Evaluate on the annotations of the data set that the model was trained for."
-        )
-
-
-def _check_size(instances: Instances, image: dict[str, Any]) -> None:
-    height, width = instances.image_size
-    if (height, width) != (image["height"], image["width"]):
-        raise DatasetError(
-            f"{image['file_name']} has {width} x {height} pixels, its annotation says {image['width']} x "
-            f"{image['height']}. Give the images that were annotated."
-        )
+    for measure in measures:
+        try:
+            measure.add(image, result)
+        except DatasetError as error:
+            raise DatasetError(f"{image.file}: {error}") from error

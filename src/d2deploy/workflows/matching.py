@@ -1,13 +1,15 @@
-"""Which detection of one result is which of another: by class and overlap, never by row.
+"""What of one result is which of another: by class and overlap, never by row.
 
 Detections tie: two runtimes that agree to the last but one digit may list them in different orders.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 
-from d2deploy.results import Instances
+from d2deploy.results import Instances, PanopticResult
+from d2deploy.workflows.overlap import box_iou, common_pixels, grown
 
 MIN_IOU = 0.5
 GROWTH = 0.5  # pixels on each side
@@ -30,7 +32,7 @@ def match(a: Instances, b: Instances) -> Matching:
     score, so that two detections of one object keep their partners. Boxes are pixels of the original image; a row
     with a number that is not finite finds no partner.
     """
-    iou = _iou(_grown(a.pred_boxes), _grown(b.pred_boxes))
+    iou = box_iou(grown(a.pred_boxes, GROWTH), grown(b.pred_boxes, GROWTH))
     iou[a.pred_classes[:, None] != b.pred_classes[None, :]] = 0.0
     rows, columns = np.nonzero(iou >= MIN_IOU)
     gap = np.abs(a.scores[rows] - b.scores[columns])
@@ -55,20 +57,38 @@ def _others(count: int, taken: np.ndarray) -> np.ndarray:
     return np.setdiff1d(np.arange(count), taken)
 
 
-def _grown(boxes: np.ndarray) -> np.ndarray:
-    return boxes.astype(np.float64) + np.array([-GROWTH, -GROWTH, GROWTH, GROWTH])
+@dataclass(frozen=True)
+class SegmentMatching:
+    """Ids of segments: pairs (of a, of b), those without partner, and the pixels that each pair of ids shares."""
+
+    pairs: set[tuple[int, int]]
+    only_a: set[int]
+    only_b: set[int]
+    common: dict[tuple[int, int], int]  # without those that are of no segment on both sides
+
+    def differing(self, *, but: tuple[set[int], set[int]]) -> int:
+        """Pixels of segments that are of no pair; what belongs to segments in `but`, of a and of b, does not count."""
+        a, b = but
+        return sum(n for (i, j), n in self.common.items() if (i, j) not in self.pairs and i not in a and j not in b)
 
 
-def _iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Intersection over union of boxes a [N,4] and b [M,4], float64 [N,M]; 0 where a number is not finite."""
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    with np.errstate(invalid="ignore"):
-        inner = (high - low).clip(min=0).prod(axis=2)
-        outer = _area(a)[:, None] + _area(b)[None, :] - inner
-        return np.nan_to_num(inner / outer, nan=0.0, posinf=0.0, neginf=0.0)
-
-
-def _area(boxes: np.ndarray) -> np.ndarray:
-    area: np.ndarray = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-    return area
+def match_segments(a: PanopticResult, b: PanopticResult) -> SegmentMatching:
+    """Pair segments of one kind and category that overlap by more than half: each has one such partner at most."""
+    common = common_pixels(a.panoptic_seg, b.panoptic_seg)
+    areas_a: Counter[int] = Counter()
+    areas_b: Counter[int] = Counter()
+    for (i, j), pixels in common.items():
+        areas_a[i] += pixels
+        areas_b[j] += pixels
+    kinds_a, kinds_b = ({s.id: (s.is_thing, s.category_id) for s in result.segments} for result in (a, b))
+    pairs = {
+        (i, j)
+        for (i, j), pixels in common.items()
+        if i in kinds_a and kinds_a[i] == kinds_b.get(j) and pixels > MIN_IOU * (areas_a[i] + areas_b[j] - pixels)
+    }
+    return SegmentMatching(
+        pairs=pairs,
+        only_a=kinds_a.keys() - {i for i, _ in pairs},
+        only_b=kinds_b.keys() - {j for _, j in pairs},
+        common={(i, j): pixels for (i, j), pixels in common.items() if i in kinds_a or j in kinds_b},
+    )

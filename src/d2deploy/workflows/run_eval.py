@@ -2,18 +2,18 @@
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from tabulate import tabulate
 
 from d2deploy.errors import Mismatch
-from d2deploy.metrics.scores import Metrics
+from d2deploy.metrics.scores import HEADLINES, Metrics
 from d2deploy.runner import Source
 from d2deploy.workflows.evaluate import Progress, evaluate
+from d2deploy.workflows.ground_truth import Data
 
 MAX_DROP = 0.1
-"""AP points (of 100) that an export may lose before it counts as worse."""
+"""Points (of 100) of AP, mIoU or PQ that an export may lose before it counts as worse."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,19 +31,23 @@ class Comparison:
 
     @property
     def drop(self) -> float:
-        """The largest loss of box or mask AP, in points; negative for a gain, infinite when an AP is lacking."""
+        """The largest loss of AP, mIoU or PQ, in points; negative for a gain, infinite when one is lacking."""
         return self.export.drop_from(self.source)
 
     def raise_if_worse(self, max_drop: float = MAX_DROP) -> None:
-        """Raises Mismatch when the export has lost more than `max_drop` points of box or mask AP."""
+        """Raises Mismatch when the export has lost more than `max_drop` points of AP, mIoU or PQ."""
         source, export = self.names
-        if not math.isfinite(self.drop):
-            raise Mismatch(f"{export} lacks an AP that {source} has: it found no object at all, or has no masks.")
-        if not self.drop <= max_drop:  # so that a bound of NaN allows nothing
-            raise Mismatch(
-                f"{export} loses {self.drop:.3f} points of AP against {source}; allowed are {max_drop:g}. "
-                f"Raise --max-drop if that is acceptable."
-            )
+        for kind, drop in self.export.drops_from(self.source).items():
+            headline = f"{kind} {HEADLINES[kind]}"
+            if not math.isfinite(drop):
+                raise Mismatch(
+                    f"{export} lacks the {headline} that {source} has: it found nothing, or cannot find such."
+                )
+            if not drop <= max_drop:  # so that a bound of NaN allows nothing
+                raise Mismatch(
+                    f"{export} loses {drop:.3f} points of {headline} against {source}; allowed are {max_drop:g}. "
+                    f"Raise --max-drop if that is acceptable."
+                )
 
     def to_json(self) -> dict[str, Any]:
         """Both metrics for json.dump."""
@@ -65,20 +69,15 @@ def run_eval(
     artifact: Source,
     *,
     against: Source,
-    coco_json: str | Path,
-    image_root: str | Path,
-    limit: int | None = None,
     device: str = "cpu",
     progress: Progress | None = None,
+    **data: Unpack[Data],
 ) -> Comparison:
-    """Evaluate `against` (the network) and `artifact` on the same images, as evaluate does.
+    """Evaluate `against` (the network) and `artifact` on the same images; `data` as in evaluate.
 
     Raises what evaluate raises; never Mismatch: see Comparison.raise_if_worse.
     """
-
-    def metrics(model: Source) -> Metrics:
-        return evaluate(
-            model, coco_json=coco_json, image_root=image_root, limit=limit, device=device, progress=progress
-        ).metrics
-
-    return Comparison(source=metrics(against), export=metrics(artifact), names=(against.format, artifact.format))
+    source, export = (
+        evaluate(model, device=device, progress=progress, **data).metrics for model in (against, artifact)
+    )
+    return Comparison(source=source, export=export, names=(against.format, artifact.format))

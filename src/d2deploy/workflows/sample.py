@@ -19,6 +19,7 @@ class Sample:
 
     name: str
     images: tuple[np.ndarray | str | Path, ...]
+    proposals: tuple[np.ndarray, ...] = ()  # boxes [P,4] of each image, for a model that takes them; none: a grid
 
 
 def sample_images(image: np.ndarray | str | Path | None, spec: ModelSpec) -> list[Sample]:
@@ -36,6 +37,19 @@ def sample_images(image: np.ndarray | str | Path | None, spec: ModelSpec) -> lis
     odd = [Sample("one pixel wide", (_sliver(first),)), Sample("blank", (_blank(spec),))]
     batch = list(made.values())[-3:]
     return [*single, *odd, Sample("batch", tuple(batch))]
+
+
+def grid_of_boxes(image_size: tuple[int, int]) -> np.ndarray:
+    """Boxes float32 [P,4] all over an image (height, width): of its whole size, a half, a quarter and an eighth of it,
+    a half of their own size apart, the large ones first."""
+    height, width = image_size
+    boxes = [
+        ((column / 2) / parts, (row / 2) / parts, (column / 2 + 1) / parts, (row / 2 + 1) / parts)
+        for parts in (1, 2, 4, 8)
+        for row in range(2 * parts - 1)
+        for column in range(2 * parts - 1)
+    ]
+    return (np.array(boxes) * [width, height, width, height]).astype(np.float32)
 
 
 def demo_images() -> list[Path]:

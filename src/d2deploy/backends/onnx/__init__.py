@@ -5,6 +5,7 @@ import json
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -22,12 +23,7 @@ PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 def export(model: "Exportable", folder: Path, *, method: str = "tracing") -> Artifact:
     """Write model.onnx and the manifest into `folder`. There is one way to capture; `method` is recorded."""
-    onnx = optional("onnx", extra="onnx")
-    optional("onnxscript", extra="onnx")
-    proto = _without_notes(_proto(model))
-    _describe(proto, model.spec)
-    onnx.checker.check_model(proto, full_check=True)
-    (folder / FILE).write_bytes(proto.SerializeToString())
+    (folder / FILE).write_bytes(to_onnx(model).SerializeToString())
     return write_artifact(
         folder,
         format="onnx",
@@ -37,6 +33,23 @@ def export(model: "Exportable", folder: Path, *, method: str = "tracing") -> Art
         made_with={name: optional(name, extra="onnx").__version__ for name in ("torch", "onnx", "onnxscript")},
         options={"opset": str(OPSET)},
     )
+
+
+def to_onnx(model: "Exportable") -> Any:
+    """The checked ONNX graph (onnx.ModelProto), with the manifest's names and description."""
+    onnx = optional("onnx", extra="onnx")
+    optional("onnxscript", extra="onnx")
+    if model.core not in _GRAPHS:
+        proto = _without_notes(_proto(model))
+        _describe(proto, model.spec)
+        onnx.checker.check_model(proto, full_check=True)
+        _GRAPHS.clear()
+        _GRAPHS[model.core] = proto
+    return _GRAPHS[model.core]
+
+
+# The last graph, while its network lives: it takes half a minute to make, and OpenVINO starts from the same one.
+_GRAPHS: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 
 
 def _proto(model: "Exportable") -> Any:

@@ -9,11 +9,15 @@ from typing import Any
 import torch
 from onnxscript import opset18 as op
 
+from d2deploy.backends.onnx.rotated import roi_align_rotated, rotated_nms
+
 LOWEST = -3.4e38
 
 
 def nms(boxes: Any, scores: Any, iou_threshold: float, max_out: int) -> Any:
     """See ops/nms.py. Each (image, group) is a batch of NonMaxSuppression's; TopK then takes the best per image."""
+    if boxes.shape[3] == 5:
+        return rotated_nms(boxes, scores, iou_threshold, max_out)
     images, groups, count = (op.Shape(scores, start=i, end=i + 1) for i in range(3))
     batches = op.Mul(images, groups)
     # Missing boxes have score -inf; the operator drops what is not above its score threshold.
@@ -102,4 +106,5 @@ def _ints(*values: int) -> Any:
 
 def lowerings() -> dict[Callable[..., Any], Callable[..., Any]]:
     """The op of each d2deploy:: node -> its lowering."""
-    return {getattr(torch.ops.d2deploy, f.__name__).default: f for f in (nms, labelled_nms, roi_align, pad_to_multiple)}
+    ops = (nms, labelled_nms, roi_align, roi_align_rotated, pad_to_multiple)
+    return {getattr(torch.ops.d2deploy, f.__name__).default: f for f in ops}

@@ -39,6 +39,10 @@ class Files:
             self._keep(label, parsed(_text(path), label, path=path))
         return self._known[label]
 
+    def named(self, key: str) -> Source:
+        """One of the carried files."""
+        return self._carried(key, "the model zoo's")
+
     def relative(self, asking: Source, level: int, module: str) -> Source:
         """The file that `from ..module import` means in `asking`."""
         steps = "/".join([*[".."] * (level - 1), *module.split(".")]) + ".py"
@@ -48,10 +52,25 @@ class Files:
         path = Path(os.path.normpath(asking.path.absolute().parent / steps))
         if path.is_file():
             return self.open(path)
-        parts = path.parts[1:]
-        keys = ("/".join(parts[start:]) for start in range(len(parts)))
-        key = next((key for key in keys if key in self.carried), "")
+        key = self._carried_like(path, asking.path.name)
         return self._carried(key, f"{path}, which is imported, does not exist, and") if key else _absent(path)
+
+    def _carried_like(self, path: Path, asking: str) -> str:
+        """The carried file that stands for `path`, where that is not: "" when there is none.
+
+        A config that was copied alone lacks its folders, so that only the end of the path is known. Raises Problem:
+        several files end so; one whose neighbours include a file of the asking config's name goes before others.
+        """
+        parts = path.parts[1:]
+        for start in range(len(parts)):
+            end = "/".join(parts[start:])
+            found = [end] if end in self.carried else [key for key in self.carried if key.endswith(f"/{end}")]
+            near = [key for key in found if f"{os.path.dirname(key)}/{asking}" in self.carried] or found
+            if len(near) > 1:
+                raise Problem(f"{path}, which is imported, does not exist, and may be any of {', '.join(near)}")
+            if near:
+                return near[0]
+        return ""
 
     def zoo(self, asking: Source, name: str) -> Source:
         """The file that model_zoo.get_config(name) means: a carried one, else one in a folder configs/ above."""

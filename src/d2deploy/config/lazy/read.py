@@ -1,9 +1,10 @@
 """detectron2's LazyConfigs: a `.py` file, read without running it, or the `config.yaml` that is a dump of one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from d2deploy.config.lazy.bases import BASES
+from d2deploy.config.lazy.files import Source
 from d2deploy.config.lazy.node import LazyNode, opened
 from d2deploy.config.lazy.override import overridden
 from d2deploy.config.lazy.statement import Interpreter
@@ -22,7 +23,12 @@ def read_lazy_config(
     Raises ConfigError, which names file and line: no such file, not Python, a reference or import that leads to
     nothing, anything that only running the file could tell, more steps or values than a config may take.
     """
-    return _read(Path(path), overrides, carried)
+    return _interpreted(lambda interpreter: interpreter.files.open(Path(path)), str(path), overrides, carried)
+
+
+def read_carried(name: str, overrides: Sequence[str] = (), *, carried: Mapping[str, str] = BASES) -> LazyNode:
+    """As read_lazy_config, of one of the configs that d2deploy carries itself. Raises ConfigError."""
+    return _interpreted(lambda interpreter: interpreter.files.named(name), f"detectron2's {name}", overrides, carried)
 
 
 def read_lazy_yaml(path: str | Path, overrides: Sequence[str] = ()) -> LazyNode:
@@ -31,7 +37,7 @@ def read_lazy_yaml(path: str | Path, overrides: Sequence[str] = ()) -> LazyNode:
     Python objects in it become what they name: a ShapeSpec and a functools.partial a Call, a class a Symbol, a lambda
     Code without text (detectron2 does not write it).
     """
-    return _finished(Path(path), read_lazy_tree(Path(path)), overrides)
+    return _finished(str(path), read_lazy_tree(Path(path)), overrides)
 
 
 def is_lazy(path: str | Path) -> bool:
@@ -49,20 +55,22 @@ def is_lazy(path: str | Path) -> bool:
         return False
 
 
-def _read(path: Path, overrides: Sequence[str], carried: Mapping[str, str]) -> LazyNode:
+def _interpreted(
+    source: Callable[[Interpreter], Source], label: str, overrides: Sequence[str], carried: Mapping[str, str]
+) -> LazyNode:
     interpreter = Interpreter(carried, Budget())
     try:
-        root = interpreter.config(interpreter.files.open(path))
+        root = interpreter.config(source(interpreter))
     except Problem as problem:
-        raise ConfigError(f"{path}: {problem}. Mend the file.") from problem
+        raise ConfigError(f"{label}: {problem}. Mend the file.") from problem
     except (RecursionError, MemoryError) as error:
-        raise ConfigError(f"{path} is nested too deep to be read. Give detectron2's config file.") from error
+        raise ConfigError(f"{label} is nested too deep to be read. Give detectron2's config file.") from error
     if not root.entries:
-        raise ConfigError(f"{path} defines no config: no mapping such as `model`. Give detectron2's config file.")
-    return _finished(path, root, overrides)
+        raise ConfigError(f"{label} defines no config: no mapping such as `model`. Give detectron2's config file.")
+    return _finished(label, root, overrides)
 
 
-def _finished(path: Path, root: Table, overrides: Sequence[str]) -> LazyNode:
+def _finished(label: str, root: Table, overrides: Sequence[str]) -> LazyNode:
     for override in overrides:
-        overridden(root, override, where=str(path))
-    return opened(root, str(path))
+        overridden(root, override, where=label)
+    return opened(root, label)

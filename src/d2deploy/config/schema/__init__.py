@@ -11,36 +11,76 @@ from d2deploy.config.schema.model import (
     Backbone,
     GeneralizedRCNN,
     ModelConfig,
+    PanopticDeepLab,
     PanopticFPN,
     ProposalNetwork,
     SemanticSegmentor,
 )
+from d2deploy.config.schema.mvit import MViT
+from d2deploy.config.schema.point_rend import (
+    ConvFCHead,
+    ImplicitPointHead,
+    ImplicitPointRendMaskHead,
+    PointRendMaskHead,
+    PointRendSemSegHead,
+    StandardPointHead,
+    Subdivision,
+)
 from d2deploy.config.schema.proposals import RPN, Anchors, PrecomputedProposals
+from d2deploy.config.schema.registered import Registered
 from d2deploy.config.schema.roi import BoxHead, Detections, KeypointHead, MaskHead, Pooler, Res5ROIHeads, ROIHeads
-from d2deploy.config.schema.segmentation import PanopticCombine, SemSegFPNHead
+from d2deploy.config.schema.segmentation import (
+    ASPP,
+    DeepLabDecoder,
+    DeepLabV3Head,
+    DeepLabV3PlusHead,
+    InsEmbedHead,
+    PanopticCombine,
+    SemSegFPNHead,
+)
+from d2deploy.config.schema.swin import SwinTransformer
+from d2deploy.config.schema.vit import SimpleFeaturePyramid, ViT
 
 __all__ = [
+    "ASPP",
     "FPN",
     "RPN",
     "Anchors",
     "Architecture",
     "Backbone",
     "BoxHead",
+    "ConvFCHead",
+    "DeepLabDecoder",
+    "DeepLabV3Head",
+    "DeepLabV3PlusHead",
     "Detections",
     "GeneralizedRCNN",
+    "ImplicitPointHead",
+    "ImplicitPointRendMaskHead",
     "Input",
+    "InsEmbedHead",
     "KeypointHead",
+    "MViT",
     "MaskHead",
     "ModelConfig",
     "PanopticCombine",
+    "PanopticDeepLab",
     "PanopticFPN",
+    "PointRendMaskHead",
+    "PointRendSemSegHead",
     "Pooler",
     "PrecomputedProposals",
     "ProposalNetwork",
     "ROIHeads",
+    "Registered",
     "Res5ROIHeads",
     "ResNet",
     "RetinaNet",
     "SemSegFPNHead",
     "SemanticSegmentor",
+    "SimpleFeaturePyramid",
+    "StandardPointHead",
+    "Subdivision",
+    "SwinTransformer",
+    "ViT",
 ]

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+from d2deploy.config.schema.mvit import MViT
+from d2deploy.config.schema.swin import SwinTransformer
+
 
 @dataclass(frozen=True, kw_only=True)
 class ResNet:
@@ -20,6 +23,9 @@ class ResNet:
     deform_modulated: bool  # version 2
     deform_num_groups: int
     freeze_at: int  # stages below it are built with FrozenBN, whatever `norm` says
+    stem_type: str = "basic"  # or "deeplab": three 3x3 convolutions
+    res4_dilation: int = 1
+    res5_multi_grid: tuple[int, ...] = (1, 1, 1)  # res5's dilation is multiplied by it, block by block
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,4 +42,4 @@ class FPN:
     square_size: int = 0  # the input is padded to a square of this side; 0: to a multiple of the stride
 
 
-BottomUp = ResNet  # what a pyramid can stand on
+BottomUp = ResNet | MViT | SwinTransformer  # what a pyramid can stand on

@@ -5,9 +5,19 @@ from dataclasses import dataclass
 from d2deploy.config.schema.backbone import FPN, ResNet
 from d2deploy.config.schema.dense import RetinaNet
 from d2deploy.config.schema.input import Input
+from d2deploy.config.schema.mvit import MViT
 from d2deploy.config.schema.proposals import RPN, PrecomputedProposals
+from d2deploy.config.schema.registered import Registered
 from d2deploy.config.schema.roi import Detections, Res5ROIHeads, ROIHeads
-from d2deploy.config.schema.segmentation import PanopticCombine, SemSegFPNHead
+from d2deploy.config.schema.segmentation import (
+    DeepLabV3Head,
+    DeepLabV3PlusHead,
+    InsEmbedHead,
+    PanopticCombine,
+    SemSegFPNHead,
+)
+from d2deploy.config.schema.swin import SwinTransformer
+from d2deploy.config.schema.vit import SimpleFeaturePyramid, ViT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +39,7 @@ class ProposalNetwork:
 class SemanticSegmentor:
     """A class for every pixel."""
 
-    head: SemSegFPNHead
+    head: "SemSegHead"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,12 +47,28 @@ class PanopticFPN:
     """A detector with masks and a class for every pixel, combined."""
 
     detector: GeneralizedRCNN
-    sem_seg: SemSegFPNHead
+    sem_seg: "SemSegHead"
     combine: PanopticCombine
 
 
-Backbone = ResNet | FPN
-Architecture = GeneralizedRCNN | ProposalNetwork | RetinaNet | SemanticSegmentor | PanopticFPN
+@dataclass(frozen=True, kw_only=True)
+class PanopticDeepLab:
+    """MODEL.PANOPTIC_DEEPLAB.*: a class for every pixel, and things as pixels that point to one centre."""
+
+    sem_seg: DeepLabV3PlusHead
+    ins_embed: InsEmbedHead
+    size_divisibility: int  # the input is padded to multiples of it; 0: as the backbone says
+    thing_ids: tuple[int, ...]  # classes of sem_seg that are things
+    stuff_area: int  # pixels of the original image: a smaller region of stuff is left out
+    center_threshold: float
+    nms_kernel: int  # pixels a side of the window in which a centre must be the highest
+    top_k: int  # centres
+    predict_instances: bool
+
+
+Backbone = ResNet | FPN | SimpleFeaturePyramid | ViT | SwinTransformer | MViT | Registered
+SemSegHead = SemSegFPNHead | DeepLabV3Head | DeepLabV3PlusHead
+Architecture = GeneralizedRCNN | ProposalNetwork | RetinaNet | SemanticSegmentor | PanopticFPN | PanopticDeepLab
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,5 +36,4 @@ class RPN:
 class PrecomputedProposals:
     """No proposal generator: whoever calls the network gives the boxes (Fast R-CNN)."""
 
-    topk: int  # DATASETS.PRECOMPUTED_PROPOSAL_TOPK_TEST: the best of each image that are used
-    min_box_size: float
+    topk: int  # DATASETS.PRECOMPUTED_PROPOSAL_TOPK_TEST: how many of an image's boxes are used, the first ones

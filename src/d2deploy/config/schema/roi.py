@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from d2deploy.config.schema.backbone import ResNet
+from d2deploy.config.schema.point_rend import ImplicitPointRendMaskHead, PointRendMaskHead
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,11 @@ class MaskHead:
     norm: str
     cls_agnostic_mask: bool
 
+    @property
+    def side(self) -> int:
+        """Cells a side of a mask: twice what is pooled."""
+        return self.pooler.resolution * 2
+
 
 @dataclass(frozen=True, kw_only=True)
 class KeypointHead:
@@ -66,7 +72,7 @@ class ROIHeads:
     detections: Detections
     box: BoxHead
     cascade: tuple[tuple[float, float, float, float], ...]  # box weights of each stage; empty: a single stage
-    mask: MaskHead | None
+    mask: MaskHead | PointRendMaskHead | ImplicitPointRendMaskHead | None
     keypoint: KeypointHead | None
 
 

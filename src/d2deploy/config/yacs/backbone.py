@@ -1,14 +1,18 @@
 """Backbone keys -> schema.Backbone, and which feature levels it gives."""
 
+import dataclasses
+
 from d2deploy.config import schema
 from d2deploy.config.node import Node
-from d2deploy.config.yacs.checks import Supported, at, flag, names, refused, whole
+from d2deploy.config.yacs.checks import Supported, at, flag, names, refused, whole, wholes
 from d2deploy.errors import ConfigError
+from d2deploy.registry import BACKBONE_REGISTRY
 
 NORMS = ("", "FrozenBN", "BN", "SyncBN", "nnSyncBN", "naiveSyncBN", "GN")
 # Name -> levels that stand above the last stage's: none without a pyramid.
 TOP_LEVELS = {
     "build_resnet_backbone": None,
+    "build_resnet_deeplab_backbone": None,
     "build_resnet_fpn_backbone": "maxpool",
     "build_retinanet_resnet_fpn_backbone": "p6p7",
 }
@@ -23,6 +27,13 @@ _RESNET: Supported = {
     "MODEL.RESNETS.NORM": NORMS,
     "MODEL.RESNETS.RES5_DILATION": (1, 2),
 }
+_DEEPLAB_NAME = "build_resnet_deeplab_backbone"
+_DEEPLAB: Supported = {
+    "MODEL.RESNETS.DEPTH": (50, 101, 152),
+    "MODEL.RESNETS.STEM_TYPE": ("basic", "deeplab"),
+    "MODEL.RESNETS.RES4_DILATION": (1, 2),
+    "MODEL.RESNETS.RES5_DILATION": (1, 2, 4),
+}
 _PYRAMID: Supported = {
     "MODEL.FPN.NORM": NORMS,
     "MODEL.FPN.FUSE_TYPE": ("sum", "avg"),
@@ -33,11 +44,22 @@ _PYRAMID: Supported = {
 
 def supported_backbone(cfg: Node) -> Supported:
     """What the keys of the backbone may say."""
-    return {**_RESNET, **(_PYRAMID if cfg.MODEL.BACKBONE.NAME in PYRAMIDS else {})}
+    if cfg.MODEL.BACKBONE.NAME in BACKBONE_REGISTRY:
+        return {}
+    is_deeplab = cfg.MODEL.BACKBONE.NAME == _DEEPLAB_NAME
+    return {
+        **_RESNET,
+        **(_PYRAMID if cfg.MODEL.BACKBONE.NAME in PYRAMIDS else {}),
+        **(_DEEPLAB if is_deeplab else {}),
+    }
 
 
 def backbone(cfg: Node) -> schema.Backbone:
     """MODEL.BACKBONE, MODEL.RESNETS, MODEL.FPN."""
+    if cfg.MODEL.BACKBONE.NAME in BACKBONE_REGISTRY:
+        return schema.Registered(name=cfg.MODEL.BACKBONE.NAME, cfg=cfg)
+    if cfg.MODEL.BACKBONE.NAME == _DEEPLAB_NAME:
+        return _deeplab_resnet(cfg)
     top_block = TOP_LEVELS[cfg.MODEL.BACKBONE.NAME]
     return _fpn(cfg, top_block) if top_block else resnet(cfg)
 
@@ -66,6 +88,25 @@ def resnet(cfg: Node) -> schema.ResNet:
     width = stages.num_groups * stages.width_per_group
     check_groups(cfg, "MODEL.RESNETS.NORM", "MODEL.RESNETS.NUM_GROUPS * WIDTH_PER_GROUP", width)
     return stages
+
+
+def _deeplab_resnet(cfg: Node) -> schema.ResNet:
+    """MODEL.RESNETS with the keys that only build_resnet_deeplab_backbone reads (projects/DeepLab/resnet.py)."""
+    plain, multi_grid = resnet(cfg), wholes(cfg, "MODEL.RESNETS.RES5_MULTI_GRID")
+    names(cfg, "MODEL.RESNETS.OUT_FEATURES", allowed=_STAGES)
+    if len(multi_grid) != 3:
+        raise refused(cfg, "MODEL.RESNETS.RES5_MULTI_GRID", "three whole numbers, one for each block of res5")
+    if cfg.MODEL.RESNETS.RES4_DILATION == 2 and plain.res5_dilation != 4:
+        raise refused(cfg, "MODEL.RESNETS.RES5_DILATION", "4 where RES4_DILATION is 2")
+    if cfg.MODEL.RESNETS.STEM_TYPE == "deeplab":
+        half = plain.stem_out_channels // 2
+        check_groups(cfg, "MODEL.RESNETS.NORM", "MODEL.RESNETS.STEM_OUT_CHANNELS / 2", half)
+    return dataclasses.replace(
+        plain,
+        stem_type=cfg.MODEL.RESNETS.STEM_TYPE,
+        res4_dilation=cfg.MODEL.RESNETS.RES4_DILATION,
+        res5_multi_grid=multi_grid,
+    )
 
 
 def _deform(cfg: Node) -> tuple[bool, ...]:
@@ -101,8 +142,13 @@ def _fpn(cfg: Node, top_block: str) -> schema.FPN:
     return pyramid
 
 
-def levels(cfg: Node) -> tuple[str, ...]:
-    """Names of the backbone's feature levels: its stages or, with a pyramid, one a stage and one or two above."""
+def levels(cfg: Node) -> tuple[str, ...] | None:
+    """Names of the backbone's feature levels: its stages or, with a pyramid, one a stage and one or two above.
+
+    None for a user's own backbone: only the built one knows.
+    """
+    if cfg.MODEL.BACKBONE.NAME in BACKBONE_REGISTRY:
+        return None
     top_block = TOP_LEVELS[cfg.MODEL.BACKBONE.NAME]
     if not top_block:
         return tuple(cfg.MODEL.RESNETS.OUT_FEATURES)
@@ -111,8 +157,10 @@ def levels(cfg: Node) -> tuple[str, ...]:
     return tuple(f"p{stage}" for stage in (*stages, *above))
 
 
-def are_neighbours(chosen: tuple[str, ...], order: tuple[str, ...]) -> bool:
-    """Whether `chosen` is a stretch of `order`."""
+def are_neighbours(chosen: tuple[str, ...], order: tuple[str, ...] | None) -> bool:
+    """Whether `chosen` is a stretch of `order`; true where that is unknown."""
+    if order is None:
+        return True
     if chosen[0] not in order:
         return False
     start = order.index(chosen[0])

@@ -64,12 +64,20 @@ def reals(cfg: Node, key: str, *, count: int, positive: bool = False) -> tuple[f
     return tuple(map(float, value))
 
 
-def names(cfg: Node, key: str, *, allowed: Sequence[str]) -> tuple[str, ...]:
-    """One or more of `allowed`, none twice."""
+def names(cfg: Node, key: str, *, allowed: Sequence[str] | None) -> tuple[str, ...]:
+    """One or more of `allowed` (None: any), none twice."""
     value = at(cfg, key)
-    ok = isinstance(value, list | tuple) and value and all(isinstance(name, str) and name in allowed for name in value)
-    if not ok or len(set(value)) != len(value):
-        raise refused(cfg, key, f"one or more of {', '.join(allowed)}, none twice")
+    ok = isinstance(value, list | tuple) and value and all(isinstance(name, str) for name in value)
+    if not ok or len(set(value)) != len(value) or (allowed is not None and not set(value) <= set(allowed)):
+        raise refused(cfg, key, f"one or more of {', '.join(allowed or ('its feature levels',))}, none twice")
+    return tuple(value)
+
+
+def wholes(cfg: Node, key: str, *, least: int = 1) -> tuple[int, ...]:
+    """Whole numbers of at least `least`; there may be none."""
+    value = at(cfg, key)
+    if not isinstance(value, list | tuple) or any(type(i) is not int or not least <= i < MAX_WHOLE for i in value):
+        raise refused(cfg, key, f"a list of whole numbers of at least {least}")
     return tuple(value)
 
 

@@ -11,8 +11,20 @@ from d2deploy.config import schema
 from d2deploy.config.node import Node
 from d2deploy.config.yacs.backbone import backbone, supported_backbone
 from d2deploy.config.yacs.checks import Supported, reals, refused, text, unsupported, whole
+from d2deploy.config.yacs.deeplab import panoptic_deeplab, supported_panoptic_deeplab
 from d2deploy.config.yacs.dense import retinanet, supported_retinanet
-from d2deploy.config.yacs.rcnn import generalized_rcnn, supported_rcnn
+from d2deploy.config.yacs.rcnn import (
+    generalized_rcnn,
+    proposal_network,
+    supported_generalized_rcnn,
+    supported_proposal_network,
+)
+from d2deploy.config.yacs.segmentation import (
+    panoptic_fpn,
+    semantic_segmentor,
+    supported_panoptic,
+    supported_semantic,
+)
 from d2deploy.errors import ConfigError
 
 
@@ -24,8 +36,12 @@ class _Row(NamedTuple):
 
 
 _ARCHITECTURES = {
-    "GeneralizedRCNN": _Row(generalized_rcnn, supported_rcnn),
+    "GeneralizedRCNN": _Row(generalized_rcnn, supported_generalized_rcnn),
+    "PanopticDeepLab": _Row(panoptic_deeplab, supported_panoptic_deeplab),
+    "PanopticFPN": _Row(panoptic_fpn, supported_panoptic),
+    "ProposalNetwork": _Row(proposal_network, supported_proposal_network),
     "RetinaNet": _Row(retinanet, supported_retinanet),
+    "SemanticSegmentor": _Row(semantic_segmentor, supported_semantic),
 }
 
 

@@ -1,39 +1,54 @@
 """RPN and RoI-head keys -> schema."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 from d2deploy.config import schema
 from d2deploy.config.node import Node
 from d2deploy.config.yacs.backbone import NORMS, are_neighbours, check_groups, levels, resnet
 from d2deploy.config.yacs.checks import Supported, at, flag, names, per_level, real, reals, refused, whole
+from d2deploy.config.yacs.point_rend import (
+    OLD_MASK_HEAD,
+    OLD_ROI_HEADS,
+    implicit_point_rend_mask_head,
+    point_rend_mask_head,
+    supported_implicit,
+    supported_point_rend,
+)
 from d2deploy.errors import ConfigError
 
 _POOLERS = ("ROIAlign", "ROIAlignV2")
 ANCHORS: Supported = {"MODEL.ANCHOR_GENERATOR.NAME": ("DefaultAnchorGenerator",)}
-_RCNN: Supported = {
+_RPN: Supported = {
     **ANCHORS,
-    "MODEL.LOAD_PROPOSALS": (False,),
     "MODEL.PROPOSAL_GENERATOR.NAME": ("RPN",),
     "MODEL.RPN.HEAD_NAME": ("StandardRPNHead",),
-    "MODEL.ROI_HEADS.NAME": ("StandardROIHeads", "CascadeROIHeads", "Res5ROIHeads"),
+}
+# Its config has keys of the RPN too, which say nothing. MODEL.LOAD_PROPOSALS is about data, not about the network.
+_PRECOMPUTED: Supported = {"MODEL.PROPOSAL_GENERATOR.NAME": ("RPN", "PrecomputedProposals")}
+_RCNN: Supported = {
+    **_RPN,
+    "MODEL.ROI_HEADS.NAME": ("StandardROIHeads", "CascadeROIHeads", "Res5ROIHeads", OLD_ROI_HEADS),
     "MODEL.ROI_BOX_HEAD.POOLER_TYPE": _POOLERS,
-    "MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE": (False,),
-    "MODEL.ROI_BOX_HEAD.USE_FED_LOSS": (False,),
 }
 _BOX_HEAD: Supported = {
     "MODEL.ROI_BOX_HEAD.NAME": ("FastRCNNConvFCHead",),
     "MODEL.ROI_BOX_HEAD.NORM": NORMS,
 }
-# Rotated boxes are all or nothing; detectron2 has neither masks nor keypoints for them (rotated_fast_rcnn.py).
-_ROTATED: Supported = {
+_ROTATED_RPN: Supported = {
     "MODEL.PROPOSAL_GENERATOR.NAME": ("RRPN",),
     "MODEL.ANCHOR_GENERATOR.NAME": ("RotatedAnchorGenerator",),
+}
+# Rotated boxes are all or nothing; detectron2 has neither masks nor keypoints for them (rotated_fast_rcnn.py).
+_ROTATED: Supported = {
+    **_ROTATED_RPN,
     "MODEL.ROI_HEADS.NAME": ("RROIHeads",),
     "MODEL.ROI_BOX_HEAD.POOLER_TYPE": ("ROIAlignRotated",),
     "MODEL.MASK_ON": (False,),
     "MODEL.KEYPOINT_ON": (False,),
 }
 _RES5: Supported = {"MODEL.KEYPOINT_ON": (False,), "MODEL.BACKBONE.NAME": ("build_resnet_backbone",)}
-_MASK: Supported = {
-    "MODEL.ROI_MASK_HEAD.NAME": ("MaskRCNNConvUpsampleHead",),
+_CONV_MASK: Supported = {
     "MODEL.ROI_MASK_HEAD.NORM": NORMS,
     "MODEL.ROI_MASK_HEAD.POOLER_TYPE": _POOLERS,
 }
@@ -49,18 +64,58 @@ def supported_rcnn(cfg: Node) -> Supported:
         **_RCNN,
         **(_RES5 if cfg.MODEL.ROI_HEADS.NAME == "Res5ROIHeads" else _BOX_HEAD),
         **(_ROTATED if "RRPN" in _parts(cfg) or "RROIHeads" in _parts(cfg) else {}),
-        **(_MASK if flag(cfg, "MODEL.MASK_ON") else {}),
+        **(_supported_mask(cfg) if flag(cfg, "MODEL.MASK_ON") else {}),
         **(_KEYPOINT if flag(cfg, "MODEL.KEYPOINT_ON") else {}),
     }
+
+
+def _supported_mask(cfg: Node) -> Supported:
+    name = cfg.MODEL.ROI_MASK_HEAD.NAME
+    fitting = {
+        "Res5ROIHeads": _CONV_MASK_HEADS,
+        OLD_ROI_HEADS: ("PointRendMaskHead", OLD_MASK_HEAD),
+    }.get(cfg.MODEL.ROI_HEADS.NAME, tuple(head for head in _MASK_HEADS if head != OLD_MASK_HEAD))
+    rest = _MASK_HEADS[name].supported(cfg) if name in fitting else {}
+    return {"MODEL.ROI_MASK_HEAD.NAME": fitting, **rest}
 
 
 def _parts(cfg: Node) -> tuple[str, str]:
     return cfg.MODEL.PROPOSAL_GENERATOR.NAME, cfg.MODEL.ROI_HEADS.NAME
 
 
+def supported_generalized_rcnn(cfg: Node) -> Supported:
+    """The same where the proposals may also be given."""
+    supported = supported_rcnn(cfg)
+    if supported["MODEL.PROPOSAL_GENERATOR.NAME"] != _RPN["MODEL.PROPOSAL_GENERATOR.NAME"]:
+        return supported
+    if _is_precomputed(cfg):
+        supported = {key: allowed for key, allowed in supported.items() if key not in _RPN}
+    return {**supported, **_PRECOMPUTED}
+
+
+def supported_proposal_network(cfg: Node) -> Supported:
+    """What the keys of proposals alone may say."""
+    return {**_RPN, **(_ROTATED_RPN if cfg.MODEL.PROPOSAL_GENERATOR.NAME == "RRPN" else {})}
+
+
+def _is_precomputed(cfg: Node) -> bool:
+    return bool(cfg.MODEL.PROPOSAL_GENERATOR.NAME == "PrecomputedProposals")
+
+
+def proposal_network(cfg: Node) -> schema.ProposalNetwork:
+    """Proposals alone."""
+    return schema.ProposalNetwork(proposals=rpn(cfg))
+
+
 def generalized_rcnn(cfg: Node) -> schema.GeneralizedRCNN:
-    """Proposals and RoI heads."""
-    return schema.GeneralizedRCNN(proposals=rpn(cfg), roi_heads=roi_heads(cfg))
+    """Proposals, made or given, and RoI heads."""
+    return schema.GeneralizedRCNN(
+        proposals=_precomputed(cfg) if _is_precomputed(cfg) else rpn(cfg), roi_heads=roi_heads(cfg)
+    )
+
+
+def _precomputed(cfg: Node) -> schema.PrecomputedProposals:
+    return schema.PrecomputedProposals(topk=whole(cfg, "DATASETS.PRECOMPUTED_PROPOSAL_TOPK_TEST"))
 
 
 def rpn(cfg: Node) -> schema.RPN:
@@ -125,7 +180,7 @@ def roi_heads(cfg: Node) -> schema.ROIHeads | schema.Res5ROIHeads:
         detections=_detections(cfg),
         box=box,
         cascade=cascade,
-        mask=_mask_head(cfg) if cfg.MODEL.MASK_ON else None,
+        mask=_MASK_HEADS[cfg.MODEL.ROI_MASK_HEAD.NAME].read(cfg) if cfg.MODEL.MASK_ON else None,
         keypoint=_keypoint_head(cfg) if cfg.MODEL.KEYPOINT_ON else None,
     )
 
@@ -139,8 +194,8 @@ def _res5_roi_heads(cfg: Node) -> schema.Res5ROIHeads:
         bbox_reg_weights=box_weights(cfg, "MODEL.ROI_BOX_HEAD.BBOX_REG_WEIGHTS"),
         cls_agnostic_bbox_reg=flag(cfg, "MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG"),
         use_sigmoid_ce=flag(cfg, "MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE"),
-        use_fed_loss=flag(cfg, "MODEL.ROI_BOX_HEAD.USE_FED_LOSS"),
-        mask=_mask_head(cfg) if cfg.MODEL.MASK_ON else None,
+        use_fed_loss=_fed_loss(cfg),
+        mask=_conv_upsample_head(cfg) if cfg.MODEL.MASK_ON else None,
     )
 
 
@@ -148,7 +203,7 @@ def _in_features(cfg: Node) -> tuple[str, ...]:
     every = levels(cfg)
     in_features = names(cfg, "MODEL.ROI_HEADS.IN_FEATURES", allowed=every)
     if not are_neighbours(in_features, every):
-        raise refused(cfg, "MODEL.ROI_HEADS.IN_FEATURES", f"neighbours among {', '.join(every)}, in this order")
+        raise refused(cfg, "MODEL.ROI_HEADS.IN_FEATURES", f"neighbours among {', '.join(every or ())}, in this order")
     return in_features
 
 
@@ -193,7 +248,7 @@ def _box_head(cfg: Node) -> schema.BoxHead:
         bbox_reg_weights=reals(cfg, "MODEL.ROI_BOX_HEAD.BBOX_REG_WEIGHTS", count=5 if rotated else 4, positive=True),
         cls_agnostic_bbox_reg=flag(cfg, "MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG"),
         use_sigmoid_ce=flag(cfg, "MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE"),
-        use_fed_loss=flag(cfg, "MODEL.ROI_BOX_HEAD.USE_FED_LOSS"),
+        use_fed_loss=_fed_loss(cfg),
     )
     if not head.conv_dims + head.fc_dims:
         raise refused(cfg, "MODEL.ROI_BOX_HEAD.NUM_FC", "1 or more, where NUM_CONV is 0: the head has no layers")
@@ -202,12 +257,20 @@ def _box_head(cfg: Node) -> schema.BoxHead:
     return head
 
 
+def _fed_loss(cfg: Node) -> bool:
+    """MODEL.ROI_BOX_HEAD.USE_FED_LOSS, which detectron2 has with a sigmoid only (fast_rcnn.py)."""
+    key = "MODEL.ROI_BOX_HEAD.USE_FED_LOSS"
+    if flag(cfg, key) and not flag(cfg, "MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE"):
+        raise refused(cfg, key, "false where USE_SIGMOID_CE is false")
+    return flag(cfg, key)
+
+
 def _layers(cfg: Node, count: str, width: str) -> tuple[int, ...]:
     """As many layers as one key says, each as wide as the other says."""
     return (whole(cfg, width),) * whole(cfg, count, least=0)
 
 
-def _mask_head(cfg: Node) -> schema.MaskHead:
+def _conv_upsample_head(cfg: Node) -> schema.MaskHead:
     convs = _layers(cfg, "MODEL.ROI_MASK_HEAD.NUM_CONV", "MODEL.ROI_MASK_HEAD.CONV_DIM")
     head = schema.MaskHead(
         pooler=_pooler(cfg, "MODEL.ROI_MASK_HEAD"),
@@ -218,6 +281,32 @@ def _mask_head(cfg: Node) -> schema.MaskHead:
     if convs:
         check_groups(cfg, "MODEL.ROI_MASK_HEAD.NORM", "MODEL.ROI_MASK_HEAD.CONV_DIM", convs[0])
     return head
+
+
+class _MaskRow(NamedTuple):
+    """One mask head."""
+
+    read: Callable[[Node], schema.MaskHead | schema.PointRendMaskHead | schema.ImplicitPointRendMaskHead]
+    supported: Callable[[Node], Supported]  # what the keys that it reads may say
+
+
+def _supported_conv_mask(cfg: Node) -> Supported:
+    return _CONV_MASK
+
+
+_CONV_UPSAMPLE = _MaskRow(_conv_upsample_head, _supported_conv_mask)
+_IMPLICIT = _MaskRow(implicit_point_rend_mask_head, supported_implicit)
+_POINT_REND = _MaskRow(point_rend_mask_head, supported_point_rend)
+# The PointSup heads are trained otherwise, and infer as their parents (projects/PointSup at 02b5c4e2).
+_MASK_HEADS = {
+    "MaskRCNNConvUpsampleHead": _CONV_UPSAMPLE,
+    "MaskRCNNConvUpsamplePointSupHead": _CONV_UPSAMPLE,
+    "PointRendMaskHead": _POINT_REND,
+    OLD_MASK_HEAD: _POINT_REND,
+    "ImplicitPointRendMaskHead": _IMPLICIT,
+    "ImplicitPointRendPointSupHead": _IMPLICIT,
+}
+_CONV_MASK_HEADS = tuple(name for name, row in _MASK_HEADS.items() if row is _CONV_UPSAMPLE)
 
 
 def _pooler(cfg: Node, head: str) -> schema.Pooler:

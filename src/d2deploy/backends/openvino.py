@@ -1,0 +1,83 @@
+"""OpenVINO: model.xml and model.bin, made from the ONNX graph, run by the `openvino` package without torch.
+
+OpenVINO's own reader takes the ONNX file (no conversion tool, and none of its telemetry). Computed in float32 on CPUs,
+whatever faster type the processor has: the runner says so when it compiles.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from d2deploy.artifact import Artifact, ModelSpec, TensorSpec, write_artifact
+from d2deploy.errors import ArtifactError, DeviceError
+from d2deploy.optional import optional
+
+if TYPE_CHECKING:
+    from d2deploy.backends.capture import Exportable
+
+FILE = "model.xml"
+
+
+def export(model: "Exportable", folder: Path, *, method: str = "tracing", half_weights: bool = False) -> Artifact:
+    """Write model.xml, model.bin and the manifest into `folder`.
+
+    half_weights: weights stored as float16, half the size; they are widened on loading.
+    """
+    from d2deploy.backends.onnx import to_onnx
+
+    openvino = optional("openvino", extra="openvino")
+    graph = openvino.Core().read_model(to_onnx(model).SerializeToString())
+    for output, spec in zip(graph.outputs, model.spec.outputs, strict=True):
+        output.get_tensor().set_names({spec.name})
+    graph.set_rt_info(json.dumps(dataclasses.asdict(model.spec)), ["d2deploy", "spec"])
+    # OpenVINO's own convention: names without blanks, one after the other.
+    labels = " ".join(name.replace(" ", "_") for name in model.spec.class_names)
+    if labels:
+        graph.set_rt_info(labels, ["model_info", "labels"])
+    openvino.save_model(graph, str(folder / FILE), compress_to_fp16=half_weights)
+    return write_artifact(
+        folder,
+        format="openvino",
+        file=FILE,
+        spec=model.spec,
+        source=model.source,
+        made_with={name: optional(name, extra="openvino").__version__ for name in ("torch", "onnx", "openvino")},
+        options={"weights": "float16" if half_weights else "float32"},
+    )
+
+
+class OpenVINORunner:
+    """Runs a compiled model: numpy in, numpy out."""
+
+    def __init__(self, compiled: Any, spec: ModelSpec) -> None:
+        self.inputs: tuple[TensorSpec, ...] = spec.inputs
+        self.outputs: tuple[TensorSpec, ...] = spec.outputs
+        self._compiled: Any = compiled
+
+    def __call__(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        """The outputs for `arrays`, in the order of `inputs`."""
+        names = [spec.name for spec in self.inputs]
+        result = self._compiled(dict(zip(names, arrays, strict=True)))
+        return tuple(result[spec.name].copy() for spec in self.outputs)
+
+    def close(self) -> None:
+        """Let the model go."""
+        self._compiled = None
+
+
+def load(artifact: Artifact, device: str = "cpu") -> OpenVINORunner:
+    """A runner for the files. Raises ArtifactError when OpenVINO cannot load them, DeviceError."""
+    openvino = optional("openvino", extra="openvino-runtime")
+    core = openvino.Core()
+    if device.upper() not in core.available_devices:
+        raise DeviceError(
+            f"OpenVINO cannot run on {device!r} here; it has {', '.join(d.lower() for d in core.available_devices)}."
+        )
+    try:
+        compiled = core.compile_model(str(artifact.file), device.upper(), {"INFERENCE_PRECISION_HINT": "f32"})
+    except RuntimeError as error:
+        raise ArtifactError(f"{artifact.file} cannot be loaded by OpenVINO: {error}. Export again.") from error
+    return OpenVINORunner(compiled, artifact.spec)

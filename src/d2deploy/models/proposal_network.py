@@ -1,0 +1,38 @@
+"""ProposalNetwork: backbone and RPN alone."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from d2deploy.config import schema
+from d2deploy.models.backbone import level_facts
+from d2deploy.models.rpn import RPN
+from d2deploy.ops.prepare_images import PrepareImages
+
+
+class ProposalNetwork(nn.Module):
+    """The core of a network that only proposes boxes (detectron2 meta_arch/rcnn.py, ProposalNetwork)."""
+
+    def __init__(self, *, prepare: PrepareImages, backbone: nn.Module, proposal_generator: RPN) -> None:
+        super().__init__()
+        self.prepare = prepare
+        self.backbone = backbone
+        self.proposal_generator = proposal_generator
+
+    def forward(self, images: Tensor, image_sizes: Tensor) -> list[Tensor]:
+        """images[N,3,H,W] raw 0..255, image_sizes[N,2] int64
+
+        -> proposal_boxes[D,4] input pixels, clipped (rotated ones: [D,5]), objectness_logits[D], image_index[D]; images
+        in order, logits falling.
+        """
+
+        boxes, logits = self.proposal_generator(self.backbone(self.prepare(images, image_sizes)), image_sizes)
+        where = (logits > float("-inf")).nonzero()
+        image_index, index = where[:, 0], where[:, 1]
+        return [boxes[image_index, index], logits[image_index, index], image_index]
+
+
+def build_proposal_network(config: schema.ProposalNetwork, prepare: PrepareImages, backbone: Any) -> ProposalNetwork:
+    """The network of `config` on `backbone`."""
+    proposals = RPN(config.proposals, **level_facts(backbone, config.proposals.in_features))
+    return ProposalNetwork(prepare=prepare, backbone=backbone, proposal_generator=proposals)

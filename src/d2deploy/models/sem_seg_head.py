@@ -1,0 +1,101 @@
+"""Semantic heads: feature levels to a class score for every pixel of the network's input."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+from d2deploy.config import schema
+from d2deploy.errors import ConfigError
+from d2deploy.models.alias import Alias
+from d2deploy.models.backbone import levels_of, levels_with
+from d2deploy.models.conv import Conv2d
+from d2deploy.models.deeplab import DeepLabV3Head, DeepLabV3PlusHead
+
+
+class SemSegFPNHead(nn.Module):
+    """The semantic branch of Panoptic FPN (detectron2 semantic_seg.py; Kirillov et al. 2019, figure 3).
+
+    Each level is brought to the common stride by steps of convolution, norm, ReLU and doubling; a level that is there
+    already gets one convolution. Their sum gives the classes, which are enlarged to input pixels.
+    """
+
+    def __init__(self, config: schema.SemSegFPNHead, *, channels: dict[str, int], strides: dict[str, int]) -> None:
+        super().__init__()
+        self.in_features = sorted(config.in_features, key=strides.__getitem__)
+        self.common_stride = config.common_stride
+        for name in self.in_features:
+            self.add_module(name, _branch(config, channels[name], strides[name]))
+        self.branches = Alias(self, self.in_features)
+        self.predictor = nn.Conv2d(config.conv_dims, config.num_classes, kernel_size=1)
+
+    def forward(self, features: dict[str, Tensor]) -> Tensor:
+        """{level: [N,C,H/stride,W/stride]} -> logits [N,classes,H,W]."""
+        merged: list[Tensor] = []
+        for i, branch in enumerate(self.branches):
+            level = branch(features[self.in_features[i]])
+            merged = [merged[0] + level] if len(merged) > 0 else [level]
+        logits = self.predictor(merged[0])
+        return nn.functional.interpolate(
+            logits, scale_factor=float(self.common_stride), mode="bilinear", align_corners=False
+        )
+
+
+def _branch(config: schema.SemSegFPNHead, channels: int, stride: int) -> nn.Sequential:
+    doublings = (stride // config.common_stride).bit_length() - 1
+    layers: list[nn.Module] = []
+    for i in range(max(1, doublings)):
+        into = channels if i == 0 else config.conv_dims
+        layers.append(Conv2d(into, config.conv_dims, kernel_size=3, norm=config.norm, relu=True))
+        if doublings:
+            layers.append(nn.Upsample(scale_factor=2.0, mode="bilinear", align_corners=False))
+    return nn.Sequential(*layers)
+
+
+def _fpn_head(config: schema.SemSegFPNHead, backbone: Any) -> SemSegFPNHead:
+    levels = levels_of(backbone)
+    _check(config, levels.strides, padding=levels.square_size or levels.size_divisor)
+    return SemSegFPNHead(config, channels=levels.channels, strides=levels.strides)
+
+
+def _check(config: schema.SemSegFPNHead, strides: dict[str, int], *, padding: int) -> None:
+    """Raises ConfigError where detectron2's head would fail, at once or on most images."""
+    if lacking := [name for name in config.in_features if name not in strides]:
+        raise ConfigError(
+            f"The backbone has no level {', '.join(lacking)}; it has {', '.join(strides)}. "
+            f"Change MODEL.SEM_SEG_HEAD.IN_FEATURES."
+        )
+    common = config.common_stride
+    for name in config.in_features:
+        steps, rest = divmod(strides[name], common)
+        if rest or steps & (steps - 1):
+            raise ConfigError(
+                f"MODEL.SEM_SEG_HEAD.COMMON_STRIDE is {common}, and level {name} has stride {strides[name]}, which is "
+                f"not {common}, {common * 2}, {common * 4} ... Choose a smaller stride, or other IN_FEATURES."
+            )
+    if len(config.in_features) > 1 and padding % max(strides[name] for name in config.in_features):
+        raise ConfigError(
+            f"The levels {', '.join(config.in_features)} cannot be added for every image size: the backbone pads its "
+            f"input to multiples of {padding} only. Use an FPN backbone, or one level in SEM_SEG_HEAD.IN_FEATURES."
+        )
+
+
+def _deeplab_v3_head(config: schema.DeepLabV3Head, backbone: Any) -> DeepLabV3Head:
+    return DeepLabV3Head(config, levels_with(backbone, [config.in_feature]))
+
+
+def _deeplab_v3_plus_head(config: schema.DeepLabV3PlusHead, backbone: Any) -> DeepLabV3PlusHead:
+    return DeepLabV3PlusHead(config, levels_with(backbone, config.decoder.in_features))
+
+
+SEM_SEG_HEADS: dict[type, Callable[[Any, Any], nn.Module]] = {
+    schema.DeepLabV3Head: _deeplab_v3_head,
+    schema.DeepLabV3PlusHead: _deeplab_v3_plus_head,
+    schema.SemSegFPNHead: _fpn_head,
+}
+"""Head of the config -> how it is built on a backbone. A head: forward(features) -> logits [N,C,H,W], input pixels."""
+
+
+def build_sem_seg_head(config: Any, backbone: Any) -> nn.Module:
+    """The semantic head of `config` on the levels of `backbone`. Raises ConfigError: levels that it cannot use."""
+    return SEM_SEG_HEADS[type(config)](config, backbone)

@@ -1,0 +1,20 @@
+"""What a model found on one image: frozen numpy, and its written forms."""
+
+from d2deploy.results.instances import Instances, Proposals
+from d2deploy.results.regions import PanopticResult, Segment, SemanticResult
+from d2deploy.results.written import encode_mask, to_coco, to_json
+
+Result = Instances | Proposals | SemanticResult | PanopticResult
+"""What a network says about an image, by its kind. Pixels are always those of the original image."""
+
+__all__ = [
+    "Instances",
+    "PanopticResult",
+    "Proposals",
+    "Result",
+    "Segment",
+    "SemanticResult",
+    "encode_mask",
+    "to_coco",
+    "to_json",
+]
