@@ -100,6 +100,10 @@ class ModelSpec:
         """The name of a contiguous class id; the number itself when there is no name."""
         return self.class_names[class_id] if self.class_names else str(class_id)
 
+    def channel_name(self, class_id: int) -> str:
+        """The name of a channel of sem_seg; the number itself when there is no name."""
+        return self.sem_seg_names[class_id] if self.sem_seg_names else str(class_id)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Manifest:
@@ -158,9 +162,11 @@ def _json_kind(kind: Any) -> Any:
 
 def _check_ranges(spec: ModelSpec) -> None:
     rule = spec.preprocess
+    channels = [tensor.shape[1:2] for tensor in spec.outputs if tensor.name == "sem_seg"]
     ranges = {
         "num_classes": 0 <= spec.num_classes < MAX_WHOLE,
         "class_names": len(spec.class_names) in (0, spec.num_classes),
+        "sem_seg_names": not spec.sem_seg_names or channels == [(len(spec.sem_seg_names),)],
         "min_size": 0 <= rule.min_size < MAX_WHOLE,
         "max_size": 0 <= rule.max_size < MAX_WHOLE,
         "size_divisor": 0 <= rule.size_divisor <= 4096,

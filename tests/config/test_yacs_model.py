@@ -38,7 +38,7 @@ def test_golden_configs_can_be_built(path, tmp_path):
     config = model_config(read_config(file))
     facts_of = dict(zip(facts["overrides"][::2], facts["overrides"][1::2], strict=True))
     assert config.input.min_size == facts_of["INPUT.MIN_SIZE_TEST"]
-    if isinstance(config.architecture, schema.GeneralizedRCNN) and "MODEL.RPN.POST_NMS_TOPK_TEST" in facts_of:
+    if isinstance(getattr(config.architecture, "proposals", None), schema.RPN) and "MODEL.RPN.POST_NMS_TOPK_TEST" in facts_of:
         assert config.architecture.proposals.post_nms_topk == facts_of["MODEL.RPN.POST_NMS_TOPK_TEST"]
     names = class_names(config.dataset)
     assert not names or config.detections is None or len(names) == config.detections.num_classes
@@ -144,6 +144,9 @@ EFFECTS = [
     (["MODEL.FPN.FUSE_TYPE", "avg"], "backbone.fuse_type", "avg"),
     (["MODEL.RESNETS.DEPTH", "18", "MODEL.RESNETS.RES2_OUT_CHANNELS", "64"], "backbone.bottom_up.depth", 18),
     (["MODEL.RESNETS.OUT_FEATURES", "('stem', 'res2', 'res3', 'res4', 'res5')"], "backbone.out_channels", 256),
+    (["MODEL.META_ARCHITECTURE", "ProposalNetwork"], "architecture.proposals.post_nms_topk", 1000),
+    (["MODEL.PROPOSAL_GENERATOR.NAME", "PrecomputedProposals", "MODEL.LOAD_PROPOSALS", "True"], "architecture.proposals", schema.PrecomputedProposals(topk=1000)),
+    (["MODEL.LOAD_PROPOSALS", "True"], "architecture.proposals.post_nms_topk", 1000),
     (["MODEL.RPN.CONV_DIMS", "[-1, 64]"], "architecture.proposals.conv_dims", (-1, 64)),
     (["MODEL.RPN.IN_FEATURES", "['p6']", "MODEL.ANCHOR_GENERATOR.SIZES", "[[1]]"], "architecture.proposals.in_features", ("p6",)),
     (["MODEL.ANCHOR_GENERATOR.SIZES", "[[8, 16]]"], "architecture.proposals.anchors.sizes", ((8.0, 16.0),) * 5),
@@ -180,14 +183,14 @@ def test_levels_follow_the_fpn():
 
 
 UNSUPPORTED = {
-    "MODEL.META_ARCHITECTURE": ("PanopticFPN", "ProposalNetwork", "SemanticSegmentor", "Mine", ""),
+    "MODEL.META_ARCHITECTURE": ("PanopticFPN", "SemanticSegmentor", "Mine", ""),
     "MODEL.BACKBONE.NAME": ("build_fcos_resnet_fpn_backbone", "mine"),
     "MODEL.RESNETS.DEPTH": ("51", "0"),
     "MODEL.RESNETS.NORM": ("LN", "bn"),
     "MODEL.RESNETS.RES5_DILATION": ("2",),
     "MODEL.FPN.NORM": ("LN",),
     "MODEL.FPN.FUSE_TYPE": ("max",),
-    "MODEL.PROPOSAL_GENERATOR.NAME": ("RRPN", "PrecomputedProposals"),
+    "MODEL.PROPOSAL_GENERATOR.NAME": ("RRPN", "Mine"),
     "MODEL.RPN.HEAD_NAME": ("MyHead",),
     "MODEL.ANCHOR_GENERATOR.NAME": ("RotatedAnchorGenerator",),
     "MODEL.ROI_HEADS.NAME": ("PointRendROIHeads", "RROIHeads"),
@@ -197,7 +200,6 @@ UNSUPPORTED = {
     "MODEL.ROI_MASK_HEAD.NAME": ("PointRendMaskHead",),
     "MODEL.ROI_MASK_HEAD.NORM": ("LN",),
     "MODEL.ROI_MASK_HEAD.POOLER_TYPE": ("ROIPool", ""),
-    "MODEL.LOAD_PROPOSALS": ("True",),
     "INPUT.FORMAT": ("YUV-BT.601", "L"),
 }
 
@@ -212,7 +214,7 @@ def test_what_cannot_be_built_is_said(key, value):
 
 def test_all_that_cannot_be_built_is_said_at_once():
     with pytest.raises(ConfigError) as error:
-        build("MODEL.LOAD_PROPOSALS", "True", "MODEL.ROI_HEADS.NAME", "RROIHeads", "INPUT.FORMAT", "L")
+        build("MODEL.RPN.HEAD_NAME", "Mine", "MODEL.ROI_BOX_HEAD.NAME", "Mine", "INPUT.FORMAT", "L")
     assert len(str(error.value).splitlines()) == 4
 
 

@@ -17,7 +17,8 @@ def doctor_command(config: str, weights: str | None, **options: Any) -> None:
     from d2deploy.optional import optional
     from d2deploy.workflows.doctor import diagnose
 
-    optional("torch", extra="torch")
+    if weights:
+        optional("torch", extra="torch")
     diagnosis = diagnose(config, weights, **reading_of(options))
     click.echo(diagnosis)
     if not diagnosis.ok:

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from d2deploy.draw.canvas import INK, Canvas, Rectangle, colour_of
-from d2deploy.results import Instances, Proposals
+from d2deploy.results import Instances, Proposals, corners
 
 SHOWN = 50  # proposals
 
@@ -75,21 +75,13 @@ def _around(boxes: np.ndarray) -> np.ndarray:
     """Upright boxes [N,4] around boxes [N,4] or rotated ones [N,5]."""
     if boxes.shape[1] == 4:
         return boxes
-    corners = np.array([_corners(box) for box in boxes]).reshape(-1, 4, 2)
-    return np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
-
-
-def _corners(box: np.ndarray) -> np.ndarray:
-    """The corners of a rotated box [5], [4,2]. Degrees are counter-clockwise, and y points down."""
-    turn = np.deg2rad(box[4])
-    across = np.array([np.cos(turn), -np.sin(turn)]) * box[2] / 2
-    down = np.array([np.sin(turn), np.cos(turn)]) * box[3] / 2
-    return box[:2] + np.array([-across - down, across - down, across + down, down - across])
+    points = corners(boxes)
+    return np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1)
 
 
 def _outline(pen: ImageDraw.ImageDraw, box: np.ndarray, colour: tuple[int, int, int], width: int) -> None:
     if len(box) == 5:
-        points = [tuple(point) for point in _corners(box).tolist()]
+        points = [tuple(point) for point in corners(box[None])[0].tolist()]
         pen.line([*points, *points[:2]], fill=colour, width=width, joint="curve")
         return
     pen.rectangle(_whole(tuple(box.tolist())), outline=colour, width=width)

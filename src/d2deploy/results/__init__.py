@@ -1,5 +1,6 @@
 """What a model found on one image: frozen numpy, and its written forms."""
 
+from d2deploy.results.corners import corners
 from d2deploy.results.instances import Instances, Proposals
 from d2deploy.results.regions import PanopticResult, Segment, SemanticResult
 from d2deploy.results.written import encode_mask, to_coco, to_json
@@ -14,6 +15,7 @@ __all__ = [
     "Result",
     "Segment",
     "SemanticResult",
+    "corners",
     "encode_mask",
     "to_coco",
     "to_json",

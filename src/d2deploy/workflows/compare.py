@@ -6,9 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from d2deploy.artifact import ModelSpec
-from d2deploy.results import Instances, PanopticResult, Proposals, Result, Segment, SemanticResult
+from d2deploy.results import Instances, PanopticResult, Proposals, Result, Segment, SemanticResult, corners
 from d2deploy.workflows.matching import match, match_segments
-from d2deploy.workflows.overlap import corners
 from d2deploy.workflows.report import Budget, Row
 
 _NOT_FINITE = "numbers that are not finite"

@@ -1,36 +1,22 @@
 """What a config and a checkpoint are, and what is likely wrong with them: without running the network."""
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from tabulate import tabulate
 
 from d2deploy.config import schema
 from d2deploy.config.datasets import class_names
+from d2deploy.config.model import read_model_config
 from d2deploy.config.schema import ModelConfig
 from d2deploy.errors import WeightsError
 from d2deploy.workflows.evidence import Shapes, contradictions
+from d2deploy.workflows.smells import NOTE, ODD, WRONG, Finding, author_smells, nodes, smells
 
 if TYPE_CHECKING:
     from d2deploy.weights.read import Checkpoint
-
-WRONG, ODD, NOTE = "wrong", "odd", "note"
-
-# Pixel statistics of ImageNet, in 0..255, as detectron2's configs have them: blue, green, red.
-_MEAN_BGR = (103.53, 116.28, 123.675)
-_STD_BGR = (57.375, 57.12, 58.395)
-_ONES = (1.0, 1.0, 1.0)
-
-
-@dataclass(frozen=True)
-class Finding:
-    """`level`: "wrong" (it cannot work), "odd" (it runs, and the numbers may be bad) or "note"."""
-
-    level: str
-    text: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,19 +45,24 @@ def diagnose(
     The network is built without memory for its weights; only an address is downloaded, and only if it was before.
     `reading`: load_model's arguments about reading the config. Raises ConfigError where the config cannot be read.
     """
-    from d2deploy.config.model import read_model_config
-
     config = read_model_config(config_file, overrides, **reading)
-    findings = list(_smells(config))
+    findings = list(smells(config))
     rows = _family(config)
     if weights is None:
-        findings.append(Finding(NOTE, "no checkpoint was looked at: give it as the second argument"))
+        findings.append(Finding(NOTE, f"no checkpoint was looked at: give it as the second argument{_begun(config)}"))
     else:
         weights_rows, weights_findings = _checkpoint(config, weights)
         rows += weights_rows
         findings += weights_findings
     order = [WRONG, ODD, NOTE]
     return Diagnosis(rows=tuple(rows), findings=tuple(sorted(findings, key=lambda f: order.index(f.level))))
+
+
+def _begun(config: ModelConfig) -> str:
+    """A warning about the checkpoint that the config itself names."""
+    if "ImageNetPretrained" not in config.weights:
+        return ""
+    return f"; the config's own, {config.weights}, is what training began with, not what came out of it"
 
 
 def _family(config: ModelConfig) -> list[tuple[str, str]]:
@@ -100,7 +91,7 @@ def _family(config: ModelConfig) -> list[tuple[str, str]]:
 
 def _parts(config: ModelConfig) -> Iterator[str]:
     """What the network is made of, in words."""
-    for part in _nodes(config):
+    for part in nodes(config):
         if isinstance(part, schema.Registered):
             yield f"own part {part.name}"
         elif isinstance(part, schema.ResNet):
@@ -120,85 +111,8 @@ def _parts(config: ModelConfig) -> Iterator[str]:
 
 _UNTOLD = (
     *(schema.ModelConfig, schema.Input, schema.Anchors, schema.Detections, schema.Pooler, schema.BoxHead),
-    *(schema.MaskHead, schema.KeypointHead, schema.GeneralizedRCNN, schema.PanopticCombine),
+    *(schema.MaskHead, schema.KeypointHead, schema.PanopticCombine, *get_args(schema.Architecture)),
 )
-
-
-def _nodes(part: Any) -> Iterator[Any]:
-    """The dataclasses that `part` is made of, from the outside in; each backbone once."""
-    yield part
-    for field in dataclasses.fields(part):
-        value = getattr(part, field.name)
-        if dataclasses.is_dataclass(value) and not (isinstance(part, schema.Res5ROIHeads) and field.name == "resnet"):
-            yield from _nodes(value)
-
-
-def _smells(config: ModelConfig) -> Iterator[Finding]:
-    """Mistakes that a config shows by itself."""
-    yield from _pixel_smells(config.input)
-    yield from _stride_smells(config)
-    names, detections = class_names(config.dataset), config.detections
-    if names and detections and len(names) != detections.num_classes:
-        yield Finding(
-            ODD,
-            f"DATASETS.TEST {config.dataset} has {len(names)} classes, the network {detections.num_classes}: class "
-            f"names are left out. Give --class-names, or check NUM_CLASSES",
-        )
-    if detections and detections.score_thresh >= 0.3:
-        yield Finding(
-            ODD,
-            f"the score threshold is {detections.score_thresh:g}: AP is measured with 0.05; what is below it "
-            f"never leaves the exported network",
-        )
-    if "ImageNetPretrained" in config.weights:
-        yield Finding(
-            ODD,
-            f"the config's weights, {config.weights}, are those that training began with. Give the trained ones "
-            f"(model_final.pth)",
-        )
-
-
-def _pixel_smells(rule: schema.Input) -> Iterator[Finding]:
-    mean, std, order = rule.pixel_mean, rule.pixel_std, rule.channel_order
-    if len(mean) != 3:
-        return
-    if max(mean) <= 1.5:
-        yield Finding(WRONG, f"the pixel mean {mean} is for pixels of 0 to 1; here they are 0 to 255: multiply by 255")
-        return
-    if max(std) < 1:
-        yield Finding(WRONG, f"the pixel std {std} is for pixels of 0 to 1; here they are 0 to 255: multiply by 255")
-    expected = _MEAN_BGR if order == "BGR" else _MEAN_BGR[::-1]
-    if _near(mean, expected[::-1]):
-        other = "RGB" if order == "BGR" else "BGR"
-        yield Finding(ODD, f"the pixel mean {mean} is in the order {other}, INPUT.FORMAT is {order}: one of the two")
-    expected = _STD_BGR if order == "BGR" else _STD_BGR[::-1]
-    if not _near(std, _ONES) and not _near(std, expected) and _near(std, expected[::-1]):
-        yield Finding(ODD, f"the pixel std {std} is in the other order than INPUT.FORMAT {order}")
-    if order == "RGB" and _near(std, _ONES):
-        yield Finding(
-            ODD,
-            "RGB with a pixel std of 1: detectron2's RGB weights (torchvision) are trained with std "
-            "58.395, 57.12, 57.375",
-        )
-
-
-def _stride_smells(config: ModelConfig) -> Iterator[Finding]:
-    for resnet in (part for part in _nodes(config) if isinstance(part, schema.ResNet) and part.depth >= 50):
-        is_ones = _near(config.input.pixel_std, _ONES)
-        if resnet.stride_in_1x1 and resnet.num_groups > 1:
-            yield Finding(ODD, "STRIDE_IN_1X1 is true with a ResNeXt: every official one is trained with false")
-        elif resnet.stride_in_1x1 and (config.input.channel_order == "RGB" or not is_ones):
-            yield Finding(
-                ODD,
-                "STRIDE_IN_1X1 is true and the pixel std is not 1: only the MSRA weights (BGR, std 1) have the "
-                "stride in the 1x1 convolutions; the wrong choice loads without a word",
-            )
-        elif not resnet.stride_in_1x1 and "MSRA" in config.weights:
-            yield Finding(ODD, f"STRIDE_IN_1X1 is false, and {config.weights} is trained with true")
-
-
-def _near(a: Sequence[float], b: Sequence[float]) -> bool:
-    return all(abs(x - y) < 0.5 for x, y in zip(a, b, strict=True))
 
 
 def _checkpoint(config: ModelConfig, weights: str | Path) -> tuple[list[tuple[str, str]], list[Finding]]:
@@ -227,7 +141,7 @@ def _checkpoint(config: ModelConfig, weights: str | Path) -> tuple[list[tuple[st
     except WeightsError as error:
         # Where a contradiction explains it, the list of tensors would only be noise.
         findings += [] if findings else [Finding(WRONG, str(error))]
-    return rows, [*findings, *_author_smells(config, checkpoint)]
+    return rows, [*findings, *author_smells(config, checkpoint.author)]
 
 
 def _described(checkpoint: "Checkpoint") -> str:
@@ -243,15 +157,3 @@ def _shapes(checkpoint: "Checkpoint") -> Shapes:
 def _literal(value: Any) -> str:
     text = str(list(value)) if isinstance(value, tuple) else str(value)
     return f'"{text}"' if " " in text else text
-
-
-def _author_smells(config: ModelConfig, checkpoint: "Checkpoint") -> Iterator[Finding]:
-    if checkpoint.author != "torchvision":
-        return
-    for resnet in (part for part in _nodes(config) if isinstance(part, schema.ResNet)):
-        if resnet.stride_in_1x1 or config.input.channel_order != "RGB" or _near(config.input.pixel_std, _ONES):
-            yield Finding(
-                ODD,
-                "the weights are torchvision's: they need INPUT.FORMAT RGB, STRIDE_IN_1X1 false, mean 123.675, 116.28, "
-                "103.53 and std 58.395, 57.12, 57.375",
-            )

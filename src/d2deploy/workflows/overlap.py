@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from d2deploy.results import corners
+
 
 def box_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """IoU of boxes a [N,4] and b [M,4], or rotated ones [N,5] and [M,5]: [N,M]; 0 where a number is not finite."""
@@ -12,21 +14,6 @@ def grown(boxes: np.ndarray, by: float) -> np.ndarray:
     """Boxes [N,4] or rotated ones [N,5] with `by` pixels more on every side, float64."""
     change = [0, 0, 2 * by, 2 * by, 0] if boxes.shape[1] == 5 else [-by, -by, by, by]
     return boxes.astype(np.float64) + np.array(change)
-
-
-def corners(boxes: np.ndarray) -> np.ndarray:
-    """The corners of rotated boxes [N,5] (center x, y, width, height, degrees counter-clockwise), float64 [N,4,2].
-
-    An angle and the same plus 360 give the same corners, so that they can be compared number by number.
-    """
-    boxes = boxes.astype(np.float64)
-    turn = np.deg2rad(boxes[:, 4])
-    cosine, sine = np.cos(turn), np.sin(turn)
-    # y points down: counter-clockwise to the eye is x' = x cos + y sin, y' = y cos - x sin.
-    across = np.stack([cosine, -sine], axis=1) * boxes[:, 2:3] / 2
-    down = np.stack([sine, cosine], axis=1) * boxes[:, 3:4] / 2
-    centre = boxes[:, :2]
-    return np.stack([centre - across - down, centre + across - down, centre + across + down, centre - across + down], 1)
 
 
 def _upright_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:

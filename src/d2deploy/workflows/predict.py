@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
-from d2deploy.artifact import MANIFEST, ModelSpec, check_writable, write_bytes
-from d2deploy.draw import draw_instances
+from d2deploy.artifact import MANIFEST, MAX_WHOLE, ModelSpec, check_writable, write_bytes
+from d2deploy.draw import draw_result
 from d2deploy.errors import ImageError, OutputError
 from d2deploy.image import to_array
 from d2deploy.predictor import Predictor
-from d2deploy.results import Instances, to_coco, to_json
+from d2deploy.results import Instances, PanopticResult, Proposals, Result, SemanticResult, to_coco, to_json
 from d2deploy.runner import Source
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -100,9 +101,9 @@ def predict(
 ) -> Predictions:
     """Run `source` (an artifact, its folder, or the network) on each image, one at a time.
 
-    `output`: where drawn pictures go: a picture file for one image, a folder for several. Drawn are detections of at
-    least `min_score`; the records hold all. `category_ids`: the dataset ids of the classes in COCO records, contiguous
-    ids when None; their images have image_ids.
+    `output`: where drawn pictures go: a picture file for one image, a folder for several. Of detections those of at
+    least `min_score` are drawn; the records hold all. `category_ids`: the dataset ids of the classes in COCO records,
+    contiguous ids when None; their images have image_ids.
 
     Raises ImageError, OutputError, and what Predictor raises.
     """
@@ -111,15 +112,16 @@ def predict(
     predictions = Predictions()
     with Predictor(source, device=device) as predictor:
         spec = predictor.spec
-        ids = list(category_ids) if category_ids is not None else list(range(spec.num_classes))
+        names = {"class_names": spec.class_names, "sem_seg_names": spec.sem_seg_names}
+        ids: Sequence[int] = category_ids if category_ids is not None else range(MAX_WHOLE)
         for number, (given, target) in enumerate(zip(images, targets, strict=True), start=1):
             image = to_array(given.file)
             found = predictor(image)
             if target:
-                picture = draw_instances(image, found, spec.class_names, min_score=min_score)
+                picture = draw_result(image, found, **names, min_score=min_score)
                 write_bytes(target, _encoded(picture, target.suffix))
             predictions.lines.append(f"{given.name}: {_summary(found, spec)}" + (f" -> {target}" if target else ""))
-            predictions.images.append(to_json(found, class_names=spec.class_names, file=given.name))
+            predictions.images.append(to_json(found, **names, file=given.name))
             predictions.coco.extend(to_coco(found, image_id=ids_of_images[number - 1], category_ids=ids))
             if progress:
                 progress(number, len(images))
@@ -174,7 +176,38 @@ def _encoded(picture: Image.Image, suffix: str) -> bytes:
     return data.getvalue()
 
 
-def _summary(found: Instances, spec: ModelSpec) -> str:
+def _summary(found: Result, spec: ModelSpec) -> str:
+    count, what, kinds = _SUMMARIES[type(found)](found, spec)
+    return f"{count} {what}" + (f" ({', '.join(kinds)})" if kinds else "")
+
+
+_Summary = tuple[int, str, list[str]]  # how many of what, and their kinds
+
+
+def _detections(found: Instances, spec: ModelSpec) -> _Summary:
     names = Counter(spec.class_name(class_id) for class_id in found.pred_classes.tolist())
-    counts = ", ".join(f"{count} {name}" for name, count in names.most_common())
-    return f"{len(found)} detections" + (f" ({counts})" if counts else "")
+    return len(found), "detections", [f"{count} {name}" for name, count in names.most_common()]
+
+
+def _proposals(found: Proposals, spec: ModelSpec) -> _Summary:
+    return len(found), "proposals", []
+
+
+def _classes(found: SemanticResult, spec: ModelSpec) -> _Summary:
+    seen, pixels = np.unique(found.labels, return_counts=True)
+    shares = sorted(zip((pixels / found.labels.size).tolist(), seen.tolist(), strict=True), reverse=True)
+    return len(seen), "classes", [f"{share:.0%} {spec.channel_name(class_id)}" for share, class_id in shares]
+
+
+def _segments(found: PanopticResult, spec: ModelSpec) -> _Summary:
+    things = Counter(spec.class_name(segment.category_id) for segment in found.segments if segment.is_thing)
+    stuff = [spec.channel_name(segment.category_id) for segment in found.segments if not segment.is_thing]
+    return len(found.segments), "segments", [*(f"{count} {name}" for name, count in things.most_common()), *stuff]
+
+
+_SUMMARIES: dict[type, Callable[[Any, ModelSpec], _Summary]] = {
+    Instances: _detections,
+    PanopticResult: _segments,
+    Proposals: _proposals,
+    SemanticResult: _classes,
+}
