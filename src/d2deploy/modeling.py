@@ -6,7 +6,16 @@ docs/own_parts.md shows a backbone that moves over. Load such a module by `--imp
 """
 
 from d2deploy.config.extensions import CfgNode
-from d2deploy.models.registered import Backbone, Conv2d, ShapeSpec, get_norm
+from d2deploy.models.registered import (
+    Backbone,
+    BaseKeypointRCNNHead,
+    BaseMaskRCNNHead,
+    Conv2d,
+    MetaArchitecture,
+    ShapeSpec,
+    configurable,
+    get_norm,
+)
 from d2deploy.registry import (
     BACKBONE_REGISTRY,
     CONFIG_REGISTRY,
@@ -16,7 +25,6 @@ from d2deploy.registry import (
     ROI_HEADS_REGISTRY,
     ROI_KEYPOINT_HEAD_REGISTRY,
     ROI_MASK_HEAD_REGISTRY,
-    RPN_HEAD_REGISTRY,
     SEM_SEG_HEADS_REGISTRY,
 )
 
@@ -29,11 +37,14 @@ __all__ = [
     "ROI_HEADS_REGISTRY",
     "ROI_KEYPOINT_HEAD_REGISTRY",
     "ROI_MASK_HEAD_REGISTRY",
-    "RPN_HEAD_REGISTRY",
     "SEM_SEG_HEADS_REGISTRY",
     "Backbone",
+    "BaseKeypointRCNNHead",
+    "BaseMaskRCNNHead",
     "CfgNode",
     "Conv2d",
+    "MetaArchitecture",
     "ShapeSpec",
+    "configurable",
     "get_norm",
 ]

@@ -53,7 +53,6 @@ class Registry(Mapping[str, Callable[..., Any]]):
 
 BACKBONE_REGISTRY = Registry("backbone")
 PROPOSAL_GENERATOR_REGISTRY = Registry("proposal generator")
-RPN_HEAD_REGISTRY = Registry("RPN head")
 ROI_HEADS_REGISTRY = Registry("RoI heads")
 ROI_BOX_HEAD_REGISTRY = Registry("box head")
 ROI_MASK_HEAD_REGISTRY = Registry("mask head")

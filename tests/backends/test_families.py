@@ -33,6 +33,8 @@ SMALL = {
     "MODEL.ROI_MASK_HEAD": {"CONV_DIM": 32},
     "MODEL.ROI_KEYPOINT_HEAD": {"CONV_DIMS": [32, 32], "NUM_KEYPOINTS": 4},
     "MODEL.RETINANET": {"NUM_CLASSES": 3, "NUM_CONVS": 2},
+    "MODEL.SEM_SEG_HEAD": {"NUM_CLASSES": 4, "CONVS_DIM": 32},
+    "MODEL.PANOPTIC_FPN.COMBINE": {"STUFF_AREA_LIMIT": 200, "INSTANCES_CONFIDENCE_THRESH": 0.3},
     "MODEL.PIXEL_STD": [57.375, 57.12, 58.395],
     "TEST": {"DETECTIONS_PER_IMAGE": 40},
 }
@@ -164,6 +166,16 @@ FAMILIES: dict[str, list[dict[str, Any]]] = {
                 "CLS_AGNOSTIC_BBOX_REG": True,
             },
         }
+    ],
+    "panoptic": [PYRAMID, {"MODEL": {"META_ARCHITECTURE": "PanopticFPN", "MASK_ON": True}}],
+    "semantic": [PYRAMID, {"MODEL": {"META_ARCHITECTURE": "SemanticSegmentor"}}],
+    "pooled by the largest": [
+        PYRAMID,
+        {
+            "MODEL": {"MASK_ON": True},
+            "MODEL.ROI_BOX_HEAD": {"POOLER_TYPE": "ROIPool"},
+            "MODEL.ROI_MASK_HEAD": {"POOLER_TYPE": "ROIPool"},
+        },
     ],
     "agnostic, group norm, unaligned": [
         PYRAMID,

@@ -34,8 +34,8 @@ PLACES = [
     ("voc_2012_trainval", 14, "person"),
 ]
 SEM_SEG = {
-    "coco_2017_val_panoptic_separated": (54, "things", "rug-merged"),
-    "coco_2017_val_100_panoptic_stuffonly": (54, "things", "rug-merged"),
+    "coco_2017_val_panoptic_separated": (54, "things", "rug"),
+    "coco_2017_val_100_panoptic_stuffonly": (54, "things", "rug"),
     "coco_2017_val_panoptic": (133, "person", "rug-merged"),
     "cityscapes_fine_sem_seg_val": (19, "road", "bicycle"),
     "cityscapes_fine_panoptic_val": (19, "road", "bicycle"),
@@ -45,6 +45,8 @@ SEM_SEG = {
 SEM_SEG_PLACES = [
     ("coco_2017_val_panoptic_separated", 1, "banner"),
     ("coco_2017_val_panoptic_separated", 21, "road"),
+    ("coco_2017_val_panoptic_separated", 40, "sky"),
+    ("coco_2017_val_panoptic", 119, "sky-other-merged"),
     ("coco_2017_val_panoptic", 80, "banner"),
     ("cityscapes_fine_sem_seg_val", 10, "sky"),
     ("cityscapes_fine_sem_seg_val", 11, "person"),

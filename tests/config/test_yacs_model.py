@@ -154,6 +154,7 @@ EFFECTS = [
     (["MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS", "[1, 2]"], "architecture.proposals.anchors.aspect_ratios", ((1.0, 2.0),) * 5),
     (["MODEL.ROI_HEADS.IN_FEATURES", "['p3']"], "architecture.roi_heads.in_features", ("p3",)),
     (["MODEL.ROI_BOX_HEAD.POOLER_TYPE", "ROIAlign"], "architecture.roi_heads.box.pooler.type", "ROIAlign"),
+    (["MODEL.ROI_BOX_HEAD.POOLER_TYPE", "ROIPool"], "architecture.roi_heads.box.pooler.type", "ROIPool"),
     (["MODEL.ROI_BOX_HEAD.NUM_FC", "0", "MODEL.ROI_BOX_HEAD.NUM_CONV", "4"], "architecture.roi_heads.box.conv_dims", (256,) * 4),
     (["MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE", "True"], "architecture.roi_heads.box.use_sigmoid_ce", True),
     (["MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE", "True", "MODEL.ROI_BOX_HEAD.USE_FED_LOSS", "True"], "architecture.roi_heads.box.use_fed_loss", True),
@@ -196,10 +197,10 @@ UNSUPPORTED = {
     "MODEL.ROI_HEADS.NAME": ("PointRendROIHeads", "RROIHeads"),
     "MODEL.ROI_BOX_HEAD.NAME": ("", "MyHead"),
     "MODEL.ROI_BOX_HEAD.NORM": ("LN",),
-    "MODEL.ROI_BOX_HEAD.POOLER_TYPE": ("ROIPool", "ROIAlignRotated", ""),
+    "MODEL.ROI_BOX_HEAD.POOLER_TYPE": ("ROIAlignRotated", ""),
     "MODEL.ROI_MASK_HEAD.NAME": ("PointRendMaskHead",),
     "MODEL.ROI_MASK_HEAD.NORM": ("LN",),
-    "MODEL.ROI_MASK_HEAD.POOLER_TYPE": ("ROIPool", ""),
+    "MODEL.ROI_MASK_HEAD.POOLER_TYPE": ("ROIAlignRotated", ""),
     "INPUT.FORMAT": ("YUV-BT.601", "L"),
 }
 

@@ -30,6 +30,13 @@ def images(*sizes: tuple[int, int]) -> tuple[Tensor, Tensor]:
     return noise, sides
 
 
+def without_threshold(core: Any) -> Any:
+    """A copy that finds as many detections as it may: noise has few of its own."""
+    loose = copy.deepcopy(core)
+    loose.roi_heads.select.score_thresh = 0.0
+    return loose
+
+
 def test_names_and_shapes(core: Any) -> None:
     manifest = MANIFESTS["/work/oracle/configs_extra/rrpn_R_50_FPN.yaml"]
     assert {key: list(tensor.shape) for key, tensor in core.state_dict().items()} == manifest
@@ -37,14 +44,15 @@ def test_names_and_shapes(core: Any) -> None:
 
 @pytest.mark.parametrize("method", ["script", "trace"])
 def test_captures_give_the_same(core: Any, method: str) -> None:
+    loose = without_threshold(core)
     with torch.inference_mode():
         if method == "script":
-            captured = torch.jit.script(core)
+            captured = torch.jit.script(loose)
         else:
-            scripted = swapped(core, dict.fromkeys(LEAVES, torch.jit.script))
+            scripted = swapped(loose, dict.fromkeys(LEAVES, torch.jit.script))
             captured = torch.jit.trace(scripted, images((64, 96), (50, 33)), check_trace=False, strict=False)
         for sizes in ([(128, 96)], [(64, 1)], [(96, 64), (1, 1), (33, 64)]):
-            expected, given = core(*images(*sizes)), captured(*images(*sizes))
+            expected, given = loose(*images(*sizes)), captured(*images(*sizes))
             assert expected[0].shape[1] == 5 and len(expected[0]) > 0
             for ours, theirs in zip(given, expected, strict=True):
                 assert torch.equal(ours, theirs)
@@ -86,9 +94,10 @@ def test_proposals_that_are_no_numbers_are_dropped(core: Any) -> None:
 
 @torch.inference_mode()
 def test_batching_changes_nothing_but_the_last_digits(core: Any) -> None:
-    alone = core(*images((96, 96)))
-    pair = core(*[torch.cat((tensor, tensor)) for tensor in images((96, 96))])
+    loose = without_threshold(core)
+    alone = loose(*images((96, 96)))
+    pair = loose(*[torch.cat((tensor, tensor)) for tensor in images((96, 96))])
     for image in (0, 1):
         rows = pair[3] == image
-        assert rows.sum() == len(alone[0])
+        assert rows.sum() == len(alone[0]) > 0
         torch.testing.assert_close(pair[1][rows], alone[1], atol=1e-4, rtol=0)

@@ -65,24 +65,25 @@ def test_growth_is_clamped() -> None:
 )
 def test_only_upright_boxes_are_cut(box: tuple[float, ...], expected: tuple[float, ...]) -> None:
     """The rule of detectron2's RotatedBoxes.clip, on an image 100 wide and 60 high."""
-    clipped = clip_boxes(torch.tensor([[box]], dtype=torch.float32), torch.tensor([[60, 100]]))
+    clipped = clip_boxes(torch.tensor([[box]], dtype=torch.float32), torch.tensor([[60, 100]]), True)
     assert clipped[0, 0].tolist() == pytest.approx(expected, abs=1e-4)
 
 
 def test_clipping_is_per_image_and_never_enlarges() -> None:
     made = torch.rand((3, 4, 50, 5), generator=torch.Generator().manual_seed(0)) * torch.tensor([100.0, 100, 60, 60, 2])
-    clipped = clip_boxes(made, torch.tensor([[20, 30], [40, 10], [100, 100]]))
+    clipped = clip_boxes(made, torch.tensor([[20, 30], [40, 10], [100, 100]]), True)
     assert clipped.shape == made.shape
-    assert (box_sides(clipped) <= box_sides(made)).all() and (box_sides(clipped) < box_sides(made)).any()
+    before, after = box_sides(made, True), box_sides(clipped, True)
+    assert (after <= before).all() and (after < before).any()
     upright = made[..., 4] <= 1
-    end = clipped[..., :2] + box_sides(clipped) / 2
+    end = clipped[..., :2] + after / 2
     limits = torch.tensor([[30.0, 20], [10, 40], [100, 100]])[:, None, None]
     assert (end <= limits + 1e-4).all(-1)[upright].all()
 
 
 def test_levels_go_by_area() -> None:
     rotated = torch.tensor([[0, 0, 224 / ratio, 224 * ratio, 30] for ratio in (0.25, 1.0, 8.0)] + [[0, 0, 112, 111, 0]])
-    assert assign_levels(rotated * torch.tensor([1, 1, 1.001, 1, 1]), 2, 5).tolist() == [2, 2, 2, 0]
+    assert assign_levels(rotated * torch.tensor([1, 1, 1.001, 1, 1]), 2, 5, True).tolist() == [2, 2, 2, 0]
 
 
 @pytest.mark.parametrize("capture", ["eager", "script", "trace"])

@@ -20,6 +20,7 @@ from d2deploy.ops.paste_masks import PasteMasks, paste_masks
 from d2deploy.ops.prepare_images import PrepareImages
 from d2deploy.ops.roi_align import RoIAlign
 from d2deploy.ops.roi_align_rotated import RoIAlignRotated
+from d2deploy.ops.window_mean import WindowMean
 from d2deploy.postprocess import to_instances
 
 ONES = (1.0, 1.0, 1.0, 1.0)
@@ -118,6 +119,7 @@ LEAF_CASES: dict[type[torch.nn.Module], tuple[torch.nn.Module, list[tuple[Any, .
             (torch.rand(0, 7, 7), torch.zeros(0, 4), 3, 3),
         ],
     ),
+    WindowMean: (WindowMean(2, 3), [(torch.rand(2, 3, 4, 5),), (torch.rand(1, 2, 1, 2),)]),
 }
 
 

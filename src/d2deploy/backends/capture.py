@@ -21,6 +21,7 @@ from d2deploy.ops.point_sample import PointSample, cells_around
 from d2deploy.ops.prepare_images import PrepareImages, pad_to_multiple
 from d2deploy.ops.roi_align import RoIAlign, roi_align
 from d2deploy.ops.roi_align_rotated import RoIAlignRotated, roi_align_rotated
+from d2deploy.ops.roi_pool import RoIPool, roi_pool
 
 
 class Exportable(Protocol):
@@ -187,6 +188,20 @@ def _(
     return features[0].new_empty([boxes.shape[0], features[0].shape[1], size, size])
 
 
+@torch.library.custom_op("d2deploy::roi_pool", mutates_args=())
+def _roi_pool(
+    features: list[Tensor], boxes: Tensor, image_index: Tensor, levels: Tensor, scales: list[float], size: int
+) -> Tensor:
+    return roi_pool(features, boxes, image_index, levels, scales, size).contiguous()
+
+
+@_roi_pool.register_fake
+def _(
+    features: list[Tensor], boxes: Tensor, image_index: Tensor, levels: Tensor, scales: list[float], size: int
+) -> Tensor:
+    return features[0].new_empty([boxes.shape[0], features[0].shape[1], size, size])
+
+
 @torch.library.custom_op("d2deploy::pad_to_multiple", mutates_args=())
 def _pad_to_multiple(images: Tensor, divisor: int) -> Tensor:
     return pad_to_multiple(images, divisor).clone()
@@ -258,6 +273,18 @@ class OpaqueRoIAlignRotated(nn.Module):
         return _roi_align_rotated(features, boxes, image_index, levels, self.scales, self.size, self.sampling_ratio)
 
 
+class OpaqueRoIPool(nn.Module):
+    """A RoIPool that appears as one node."""
+
+    def __init__(self, op: RoIPool) -> None:
+        super().__init__()
+        self.scales, self.size = op.scales, op.size
+
+    def forward(self, features: list[Tensor], boxes: Tensor, image_index: Tensor, levels: Tensor) -> Tensor:
+        """See ops/roi_pool.py."""
+        return _roi_pool(features, boxes, image_index, levels, self.scales, self.size)
+
+
 class OpaquePrepareImages(nn.Module):
     """A PrepareImages whose last step, padding to a multiple, appears as one node; a square has a known size."""
 
@@ -317,6 +344,7 @@ OPAQUE: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
     PointSample: GatherPointSample,
     RoIAlign: OpaqueRoIAlign,
     RoIAlignRotated: OpaqueRoIAlignRotated,
+    RoIPool: OpaqueRoIPool,
     PrepareImages: OpaquePrepareImages,
 }
 

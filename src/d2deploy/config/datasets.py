@@ -14,7 +14,7 @@ from d2deploy.errors import DatasetError
 
 
 class Dataset(NamedTuple):
-    """Names: keys of _CLASSES or text files beside this one, joined by "+". Paths: below DETECTRON2_DATASETS.
+    """Names: keys of _CLASSES or text files beside this one (_listed), joined by "+". Paths: below DETECTRON2_DATASETS.
 
     "": there is no such thing, or detectron2 reads another format.
     """
@@ -91,7 +91,7 @@ def _coco_panoptic(split: str) -> dict[str, Dataset]:
     panoptic = things._replace(
         panoptic_json=f"coco/annotations/panoptic_{end}.json", panoptic_root=f"coco/panoptic_{end}"
     )
-    stuff = {"sem_seg": "things+coco_stuff", "sem_seg_root": f"coco/panoptic_stuff_{end}"}
+    stuff = {"sem_seg": "things+coco_stuff:short", "sem_seg_root": f"coco/panoptic_stuff_{end}"}
     return {
         f"coco_{split}_panoptic": panoptic._replace(classes="coco+coco_stuff", sem_seg="coco+coco_stuff"),
         f"coco_{split}_panoptic_separated": panoptic._replace(**stuff),
@@ -184,7 +184,10 @@ def _names(keys: str) -> tuple[str, ...]:
 
 
 def _listed(key: str) -> list[str]:
-    return Path(__file__).with_name(f"{key}.txt").read_text(encoding="utf-8").splitlines()
+    """The names in a text file; `short`: as detectron2 cuts them where stuff stands apart from things."""
+    file, _, form = key.partition(":")
+    names = Path(__file__).with_name(f"{file}.txt").read_text(encoding="utf-8").splitlines()
+    return [name.replace("-other", "").replace("-merged", "") for name in names] if form == "short" else names
 
 
 def _is_file(path: Path) -> bool:

@@ -65,7 +65,7 @@ class Canvas:
 
     def tint(self, mask: np.ndarray, colour: Colour, *, opacity: float = OPACITY, line: int | None = None) -> None:
         """Lay `colour` over the pixels of `mask`, bool [H,W], and wholly over those that are `line` from its border."""
-        rows, columns = _extent(mask)
+        rows, columns = extent(mask)
         inside = _enlarged(mask[rows, columns], self.factor)
         part = self.pixels[_times(rows, self.factor), _times(columns, self.factor)]
         paint = np.array(colour, dtype=np.float32)
@@ -109,7 +109,7 @@ def _at_least(picture: Image.Image, title: str, style: Style) -> int:
     return max(picture.width, round(style.font.getlength(title)))
 
 
-def _extent(mask: np.ndarray) -> tuple[slice, slice]:
+def extent(mask: np.ndarray) -> tuple[slice, slice]:
     """The smallest rows and columns that hold all of a mask."""
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     if not len(rows):

@@ -43,9 +43,7 @@ class ASPP(nn.Module):
             if is_separable:
                 self.convs.append(SeparableConv(in_channels, width, kernel_size=3, dilation=dilation, norm=norm))
             else:
-                self.convs.append(
-                    Conv2d(in_channels, width, kernel_size=3, dilation=dilation, norm=norm, relu=True)
-                )
+                self.convs.append(Conv2d(in_channels, width, kernel_size=3, dilation=dilation, norm=norm, relu=True))
         # No norm here, whatever the config says: in training the mean was a single cell.
         self.convs.append(nn.Sequential(_pooling(config, stride), Conv2d(in_channels, width, kernel_size=1, relu=True)))
         self.project = Conv2d(5 * width, width, kernel_size=1, norm=norm, relu=True)

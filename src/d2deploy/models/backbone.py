@@ -115,3 +115,9 @@ def level_facts(backbone: Any, names: Sequence[str]) -> dict[str, Any]:
     """Channels and strides of feature levels. Raises ConfigError: the backbone has no such level."""
     levels = levels_with(backbone, names)
     return {"channels": levels.channels[names[0]], "strides": [levels.strides[name] for name in names]}
+
+
+def shapes_of(backbone: Any) -> dict[str, ShapeSpec]:
+    """The feature levels as users' own parts are told them."""
+    levels = levels_of(backbone)
+    return {name: ShapeSpec(channels=levels.channels[name], stride=levels.strides[name]) for name in levels.channels}

@@ -13,10 +13,11 @@ class BoxDecoder(nn.Module):
         super().__init__()
         self.weights = list(weights)
         self.columns = len(weights)
+        self.rotated = self.columns == 5
 
     def forward(self, deltas: Tensor, anchors: Tensor) -> Tensor:
         """deltas[...,4 or 5], anchors[...,4 or 5], broadcast -> boxes[...,4 or 5] float32."""
-        if self.columns == 5:
+        if self.rotated:
             return decode_rotated_boxes(deltas, anchors, self.weights)
         x, y, width, height = self.weights[0], self.weights[1], self.weights[2], self.weights[3]
         return decode_boxes(deltas, anchors, (x, y, width, height))

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from d2deploy.config import schema
 from d2deploy.models.box_decoder import BoxDecoder
 from d2deploy.models.conv import Conv2d
+from d2deploy.models.registered import ShapeSpec, make_part
+from d2deploy.registry import ROI_BOX_HEAD_REGISTRY
 
 
 class FastRCNNConvFCHead(nn.Sequential):
@@ -27,6 +29,17 @@ class FastRCNNConvFCHead(nn.Sequential):
             size = dim
         super().__init__(layers)
         self.out_channels = size
+
+
+def build_box_head(config: schema.BoxHead, *, in_channels: int) -> tuple[nn.Module, int]:
+    """The box head of `config`, and how many numbers it gives of a box."""
+    if config.part is None:
+        head = FastRCNNConvFCHead(config, in_channels=in_channels)
+        return head, head.out_channels
+    side = config.pooler.resolution
+    part = make_part(ROI_BOX_HEAD_REGISTRY, config.part, ShapeSpec(channels=in_channels, height=side, width=side))
+    shape: ShapeSpec = part.output_shape() if callable(part.output_shape) else part.output_shape
+    return part, (shape.channels or 0) * (shape.height or 1) * (shape.width or 1)
 
 
 class FastRCNNOutputLayers(nn.Module):

@@ -12,6 +12,7 @@ from d2deploy.artifact import ModelSpec, sha256
 from d2deploy.config import schema
 from d2deploy.config.model import is_official, read_model_config
 from d2deploy.config.schema import ModelConfig
+from d2deploy.config.schema.registered import has_own_parts
 from d2deploy.errors import WeightsError
 from d2deploy.models.backbone import build_backbone, levels_of
 from d2deploy.models.names import named
@@ -19,6 +20,7 @@ from d2deploy.models.panoptic_deeplab import build_panoptic_deeplab
 from d2deploy.models.panoptic_fpn import build_panoptic_fpn
 from d2deploy.models.proposal_network import build_proposal_network
 from d2deploy.models.rcnn import build_generalized_rcnn
+from d2deploy.models.registered import build_architecture
 from d2deploy.models.retinanet import build_retinanet
 from d2deploy.models.semantic_segmentor import build_semantic_segmentor
 from d2deploy.models.spec import model_spec
@@ -43,6 +45,8 @@ class Model:
 
 def build_model(config: ModelConfig) -> nn.Module:
     """The network of `config`, in evaluation mode, on the current default device (torch.device("meta") for none)."""
+    if config.backbone is None:
+        return ARCHITECTURES[type(config.architecture)](config.architecture, None, None).eval().requires_grad_(False)
     backbone = build_backbone(config.backbone, in_channels=len(config.input.pixel_mean))
     levels = levels_of(backbone)
     prepare = PrepareImages(
@@ -55,11 +59,12 @@ def build_model(config: ModelConfig) -> nn.Module:
     return core.eval().requires_grad_(False)
 
 
-ARCHITECTURES: dict[type, Callable[[Any, PrepareImages, Any], nn.Module]] = {
+ARCHITECTURES: dict[type, Callable[[Any, Any, Any], nn.Module]] = {
     schema.GeneralizedRCNN: build_generalized_rcnn,
     schema.PanopticDeepLab: build_panoptic_deeplab,
     schema.PanopticFPN: build_panoptic_fpn,
     schema.ProposalNetwork: build_proposal_network,
+    schema.RegisteredArchitecture: build_architecture,
     schema.RetinaNet: build_retinanet,
     schema.SemanticSegmentor: build_semantic_segmentor,
 }
@@ -86,7 +91,7 @@ def load_model(
     """
     config = read_model_config(config_file, overrides, min_size=min_size, max_size=max_size, trust_config=trust_config)
     path = Path(fetched(str(weights or _weights_beside(Path(config_file), config)), progress=progress))
-    with torch.device("meta"):
+    with torch.device("cpu" if has_own_parts(config) else "meta"):
         core = build_model(config)
     spec = named(model_spec(config, core), config.dataset, class_names)
     report = load_weights(core, read_checkpoint(path))

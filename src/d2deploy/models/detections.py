@@ -11,8 +11,10 @@ from d2deploy.ops.nms import NMS
 class DetectionSelector(nn.Module):
     """The last step of every R-CNN (detectron2 fast_rcnn.py, fast_rcnn_inference)."""
 
-    def __init__(self, config: schema.Detections) -> None:
+    def __init__(self, config: schema.Detections, *, rotated: bool = False) -> None:
         super().__init__()
+        self.rotated = rotated
+        self.columns = 5 if rotated else 4
         self.num_classes = config.num_classes
         self.score_thresh = config.score_thresh
         self.nms = NMS(iou_threshold=config.nms_thresh, max_out=config.detections_per_image)
@@ -27,7 +29,7 @@ class DetectionSelector(nn.Module):
         scores = scores.masked_fill(~is_valid, float("-inf"))
         shape = [logits.shape[0], logits.shape[1], -1]
         scores_NPK = scores.reshape(shape).masked_fill((logits == float("-inf"))[:, :, None], float("-inf"))
-        boxes_NPK4 = clip_boxes(boxes.reshape(shape + [boxes.shape[-1]]), image_sizes)
+        boxes_NPK4 = clip_boxes(boxes.reshape(shape + [self.columns]), image_sizes, self.rotated)
         boxes_NKP4 = boxes_NPK4.transpose(1, 2).expand(-1, self.num_classes, -1, -1)
         return self.best(boxes_NKP4, scores_NPK.transpose(1, 2))
 

@@ -66,7 +66,7 @@ class FPN(nn.Module):
         self.top_block: nn.Module | None = None
         self.top_names: list[str] = []
         if config.top_block:
-            every = {**bottom_up.out_channels, f"p{levels[-1]}": config.out_channels}
+            every = {f"p{levels[-1]}": config.out_channels, **bottom_up.out_channels}
             top = TOP_BLOCKS[config.top_block](every[self.top_in_feature], config.out_channels)
             self.top_block = top
             self.top_names = [f"p{levels[-1] + 1 + i}" for i in range(top.num_levels)]
@@ -93,6 +93,6 @@ class FPN(nn.Module):
             features[self.level_names[i]] = output(merged)
         if self.top_block is not None:
             name = self.top_in_feature
-            for i, level in enumerate(self.top_block(features[name] if name in features else bottom_up[name])):
+            for i, level in enumerate(self.top_block(bottom_up[name] if name in bottom_up else features[name])):
                 features[self.top_names[i]] = level
         return features

@@ -5,6 +5,8 @@ from torch import Tensor, nn
 from d2deploy.config import schema
 from d2deploy.models.alias import Alias
 from d2deploy.models.conv import Conv2d
+from d2deploy.models.registered import ShapeSpec, make_part
+from d2deploy.registry import ROI_KEYPOINT_HEAD_REGISTRY
 
 
 class KRCNNConvDeconvUpsampleHead(nn.Module):
@@ -27,3 +29,13 @@ class KRCNNConvDeconvUpsampleHead(nn.Module):
             x = conv(x)
         x = self.score_lowres(x)
         return nn.functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
+def build_keypoint_head(config: schema.KeypointHead, *, in_channels: int) -> nn.Module:
+    """The keypoint head of `config`, the user's own if it names one."""
+    if config.part is None:
+        return KRCNNConvDeconvUpsampleHead(config, in_channels=in_channels)
+    side = config.pooler.resolution
+    shape = ShapeSpec(channels=in_channels, height=side, width=side)
+    part: nn.Module = make_part(ROI_KEYPOINT_HEAD_REGISTRY, config.part, shape)
+    return part

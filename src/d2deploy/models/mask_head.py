@@ -6,6 +6,8 @@ from d2deploy.config import schema
 from d2deploy.models.alias import Alias
 from d2deploy.models.conv import Conv2d
 from d2deploy.models.pooler import BoxLevels, ROIPooler
+from d2deploy.models.registered import ShapeSpec, make_part
+from d2deploy.registry import ROI_MASK_HEAD_REGISTRY
 
 
 class MaskRCNNConvUpsampleHead(nn.Module):
@@ -44,4 +46,13 @@ class MaskRCNNConvUpsampleHead(nn.Module):
 def mask_branch(config: schema.MaskHead, levels: BoxLevels, num_classes: int) -> tuple[nn.Module, nn.Module]:
     """The pooler on `levels`, and the head on what it pools."""
     head = MaskRCNNConvUpsampleHead(config, in_channels=levels.channels, num_classes=num_classes)
+    return ROIPooler(config.pooler, strides=levels.strides), head
+
+
+def registered_mask_branch(
+    config: schema.RegisteredMaskHead, levels: BoxLevels, num_classes: int
+) -> tuple[nn.Module, nn.Module]:
+    """The same for a user's own head."""
+    side = config.pooler.resolution
+    head = make_part(ROI_MASK_HEAD_REGISTRY, config.part, ShapeSpec(channels=levels.channels, height=side, width=side))
     return ROIPooler(config.pooler, strides=levels.strides), head

@@ -49,9 +49,9 @@ class PanopticDeepLab(nn.Module):
         self.ins_embed_head = ins_embed_head
 
     def forward(self, images: Tensor, image_sizes: Tensor) -> list[Tensor]:
-        """images[N,3,H,W] raw 0..255, image_sizes[N,2] int64 -> sem_seg[N,K,H',W'], center[N,1,H',W'], offset[N,2,H',W'].
+        """images[N,3,H,W] raw 0..255, image_sizes[N,2] int64 -> sem_seg[N,K,H,W], center[N,1,H,W], offset[N,2,H,W].
 
-        H' and W': of the padded input. Offsets are y and x, pixels of the network's input.
+        H and W of the outputs as padded inside. Offsets are y and x, pixels of the network's input.
         """
         features = self.backbone(self.prepare(images, image_sizes))
         center, offset = self.ins_embed_head(features)

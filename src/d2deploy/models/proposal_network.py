@@ -5,15 +5,14 @@ from typing import Any
 from torch import Tensor, nn
 
 from d2deploy.config import schema
-from d2deploy.models.backbone import level_facts
-from d2deploy.models.rpn import RPN
+from d2deploy.models.rcnn import build_proposal_generator
 from d2deploy.ops.prepare_images import PrepareImages
 
 
 class ProposalNetwork(nn.Module):
     """The core of a network that only proposes boxes (detectron2 meta_arch/rcnn.py, ProposalNetwork)."""
 
-    def __init__(self, *, prepare: PrepareImages, backbone: nn.Module, proposal_generator: RPN) -> None:
+    def __init__(self, *, prepare: PrepareImages, backbone: nn.Module, proposal_generator: nn.Module) -> None:
         super().__init__()
         self.prepare = prepare
         self.backbone = backbone
@@ -34,5 +33,5 @@ class ProposalNetwork(nn.Module):
 
 def build_proposal_network(config: schema.ProposalNetwork, prepare: PrepareImages, backbone: Any) -> ProposalNetwork:
     """The network of `config` on `backbone`."""
-    proposals = RPN(config.proposals, **level_facts(backbone, config.proposals.in_features))
+    proposals = build_proposal_generator(config.proposals, backbone)
     return ProposalNetwork(prepare=prepare, backbone=backbone, proposal_generator=proposals)

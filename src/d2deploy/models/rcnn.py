@@ -6,12 +6,14 @@ from typing import Any
 from torch import Tensor, nn
 
 from d2deploy.config import schema
-from d2deploy.models.backbone import level_facts
+from d2deploy.models.backbone import level_facts, shapes_of
 from d2deploy.models.fast_rcnn import FastRCNN
+from d2deploy.models.registered import make_part
 from d2deploy.models.res5_roi_heads import Res5ROIHeads
 from d2deploy.models.roi_heads import ROIHeads
 from d2deploy.models.rpn import RPN
 from d2deploy.ops.prepare_images import PrepareImages
+from d2deploy.registry import PROPOSAL_GENERATOR_REGISTRY, ROI_HEADS_REGISTRY
 
 
 class GeneralizedRCNN(nn.Module):
@@ -47,25 +49,36 @@ ROI_HEADS: dict[type, Callable[..., nn.Module]] = {
 }
 
 
+def build_proposal_generator(config: schema.RPN | schema.RegisteredProposals, backbone: Any) -> nn.Module:
+    """What makes proposals on `backbone`: forward(features, image_sizes) -> boxes[N,P,4], logits[N,P]."""
+    if isinstance(config, schema.RPN):
+        return RPN(config, **level_facts(backbone, config.in_features))
+    part: nn.Module = make_part(PROPOSAL_GENERATOR_REGISTRY, config.part, shapes_of(backbone))
+    return part
+
+
 def build_generalized_rcnn(config: schema.GeneralizedRCNN, prepare: PrepareImages, backbone: Any) -> nn.Module:
     """The detector of `config` on `backbone`, whoever makes its proposals."""
-    if isinstance(config.proposals, schema.RPN):
+    if not isinstance(config.proposals, schema.PrecomputedProposals):
         return build_rcnn(config, prepare, backbone)
     heads = _roi_heads(config, backbone)
     return FastRCNN(prepare=prepare, backbone=backbone, roi_heads=heads, topk=config.proposals.topk)
 
 
 def build_rcnn(config: schema.GeneralizedRCNN, prepare: PrepareImages, backbone: Any) -> GeneralizedRCNN:
-    """The detector of `config`, which has an RPN, on `backbone`."""
-    assert isinstance(config.proposals, schema.RPN)
+    """The detector of `config`, which makes its own proposals, on `backbone`."""
+    assert not isinstance(config.proposals, schema.PrecomputedProposals)
     return GeneralizedRCNN(
         prepare=prepare,
         backbone=backbone,
-        proposal_generator=RPN(config.proposals, **level_facts(backbone, config.proposals.in_features)),
+        proposal_generator=build_proposal_generator(config.proposals, backbone),
         roi_heads=_roi_heads(config, backbone),
     )
 
 
 def _roi_heads(config: schema.GeneralizedRCNN, backbone: Any) -> nn.Module:
     heads = config.roi_heads
+    if isinstance(heads, schema.RegisteredROIHeads):
+        part: nn.Module = make_part(ROI_HEADS_REGISTRY, heads.part, shapes_of(backbone))
+        return part
     return ROI_HEADS[type(heads)](heads, **level_facts(backbone, heads.in_features))

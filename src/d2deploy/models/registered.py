@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from d2deploy.config import schema
 from d2deploy.errors import ConfigError
 from d2deploy.models.norm import make_norm
-from d2deploy.registry import Registry
+from d2deploy.registry import META_ARCH_REGISTRY, Registry
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,54 @@ def get_norm(norm: str | Callable[[int], nn.Module], out_channels: int) -> nn.Mo
     return make_norm(norm, out_channels) if isinstance(norm, str) else norm(out_channels)
 
 
+def configurable(init: Any) -> Any:
+    """detectron2's mark of an __init__ whose arguments from_config gives; here having from_config is enough."""
+    return init
+
+
+class BaseMaskRCNNHead(nn.Module):
+    """Base of a user's mask head: it defines layers(pooled[D,C,S,S]) -> logits[D,K or 1,M,M]."""
+
+    def __init__(self, *, loss_weight: float = 1.0, vis_period: int = 0) -> None:
+        super().__init__()
+
+    @classmethod
+    def from_config(cls, cfg: Any, input_shape: ShapeSpec) -> dict[str, Any]:
+        """Arguments of the base; a subclass adds its own."""
+        return {}
+
+    def forward(self, pooled: Tensor, classes: Tensor) -> Tensor:
+        """pooled[D,C,S,S], classes[D] int64 -> probabilities of each detection's own class [D,M,M]."""
+        logits = self.layers(pooled)
+        channel = classes.clamp(max=logits.shape[1] - 1)  # a single channel serves all classes
+        own = logits.gather(1, channel[:, None, None, None].expand(-1, 1, logits.shape[2], logits.shape[3]))
+        return own[:, 0].sigmoid()
+
+
+class BaseKeypointRCNNHead(nn.Module):
+    """Base of a user's keypoint head: it defines layers(pooled[D,C,S,S]) -> heatmap logits[D,K,H,H]."""
+
+    def __init__(self, *, num_keypoints: int = 0, loss_weight: float = 1.0, loss_normalizer: Any = 1.0) -> None:
+        super().__init__()
+
+    @classmethod
+    def from_config(cls, cfg: Any, input_shape: ShapeSpec) -> dict[str, Any]:
+        """Arguments of the base; a subclass adds its own."""
+        return {"num_keypoints": cfg.MODEL.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS}
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """pooled[D,C,S,S] -> logits[D,K,H,H]."""
+        return self.layers(pooled)
+
+
+class FirstOfPair(nn.Module):
+    """What a head of detectron2 answers at inference: (logits, losses), of which there are none."""
+
+    def forward(self, answer: tuple[Tensor, dict[str, Tensor]]) -> Tensor:
+        """-> the logits."""
+        return answer[0]
+
+
 def make_part(registry: Registry, config: schema.Registered, *shapes: Any) -> Any:
     """The user's part that `config` names, made as detectron2 makes it: part(cfg, *shapes). Raises ConfigError."""
     part = registry[config.name]
@@ -94,3 +142,25 @@ def make_part(registry: Registry, config: schema.Registered, *shapes: Any) -> An
             f"The {registry.kind} {config.name} cannot be made: {type(error).__name__}: {error}. "
             f"Mend {part.__module__}, or the keys that it reads."
         ) from error
+
+
+class MetaArchitecture(nn.Module):
+    """Base of a user's whole network: forward(images[N,3,H,W] raw, image_sizes[N,2]) -> the tensors named in `outputs`.
+
+    Here d2deploy's convention holds, tensors in and tensors out (docs/architecture.md, The core), not detectron2's.
+    """
+
+    outputs: tuple[str, ...] = ()
+    num_classes: int = 0
+    size_divisor: int = 1  # height and width of `images` are multiples of it
+
+
+def build_architecture(config: schema.RegisteredArchitecture, *_: Any) -> MetaArchitecture:
+    """The user's network of `config`. Raises ConfigError."""
+    core = make_part(META_ARCH_REGISTRY, config.part)
+    if not isinstance(core, MetaArchitecture) or not core.outputs:
+        raise ConfigError(
+            f"The meta-architecture {config.part.name} is no d2deploy.modeling.MetaArchitecture that names its "
+            f"outputs. Make that its base class, and set `outputs`."
+        )
+    return core

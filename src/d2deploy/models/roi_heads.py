@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from d2deploy.config import schema
 from d2deploy.models.alias import Alias
-from d2deploy.models.box_head import FastRCNNConvFCHead, FastRCNNOutputLayers
+from d2deploy.models.box_head import FastRCNNOutputLayers, build_box_head
 from d2deploy.models.detections import DetectionSelector
-from d2deploy.models.keypoint_head import KRCNNConvDeconvUpsampleHead
-from d2deploy.models.mask_head import mask_branch
+from d2deploy.models.keypoint_head import build_keypoint_head
+from d2deploy.models.mask_head import mask_branch, registered_mask_branch
 from d2deploy.models.point_rend.mask_head import implicit_branch, point_rend_branch
 from d2deploy.models.pooler import BoxLevels, ROIPooler
 from d2deploy.ops.boxes import clip_boxes
@@ -21,6 +21,7 @@ MASK_BRANCHES: dict[type, Callable[[Any, BoxLevels, int], tuple[nn.Module, nn.Mo
     schema.MaskHead: mask_branch,
     schema.PointRendMaskHead: point_rend_branch,
     schema.ImplicitPointRendMaskHead: implicit_branch,
+    schema.RegisteredMaskHead: registered_mask_branch,
 }
 """Mask head of the config -> its pooler and itself. The head takes what the pooler gives and the classes."""
 
@@ -37,17 +38,17 @@ class ROIHeads(nn.Module):
         self.in_features = list(config.in_features)
         self.box_pooler = ROIPooler(config.box.pooler, strides=strides)
         stages = config.cascade or (config.box.bbox_reg_weights,)
-        heads = [FastRCNNConvFCHead(config.box, in_channels=channels) for _ in stages]
+        heads, widths = zip(*(build_box_head(config.box, in_channels=channels) for _ in stages), strict=True)
         predictors = [
             FastRCNNOutputLayers(
-                in_channels=head.out_channels,
+                in_channels=width,
                 num_classes=config.detections.num_classes,
                 cls_agnostic_bbox_reg=config.box.cls_agnostic_bbox_reg,
                 bbox_reg_weights=weights,
                 use_sigmoid_ce=config.box.use_sigmoid_ce,
                 use_fed_loss=config.box.use_fed_loss,
             )
-            for head, weights in zip(heads, stages, strict=True)
+            for width, weights in zip(widths, stages, strict=True)
         ]
         self.box_head: nn.Module = nn.ModuleList(heads) if config.cascade else heads[0]
         self.box_predictor: nn.Module = nn.ModuleList(predictors) if config.cascade else predictors[0]
@@ -55,7 +56,7 @@ class ROIHeads(nn.Module):
         self.stage_heads = Alias(self, [f"box_head{name}" for name in stage_names])
         self.stage_predictors = Alias(self, [f"box_predictor{name}" for name in stage_names])
         self.image_index = ImageIndex()
-        self.select = DetectionSelector(config.detections)
+        self.select = DetectionSelector(config.detections, rotated=len(stages[-1]) == 5)
         self.mask_pooler: nn.Module | None = None
         self.mask_head: nn.Module | None = None
         if config.mask is not None:
@@ -66,7 +67,7 @@ class ROIHeads(nn.Module):
         self.keypoint_head: nn.Module | None = None
         if config.keypoint is not None:
             self.keypoint_pooler = ROIPooler(config.keypoint.pooler, strides=strides)
-            self.keypoint_head = KRCNNConvDeconvUpsampleHead(config.keypoint, in_channels=channels)
+            self.keypoint_head = build_keypoint_head(config.keypoint, in_channels=channels)
 
     def forward(
         self, features: dict[str, Tensor], proposals: Tensor, logits: Tensor, image_sizes: Tensor

@@ -92,8 +92,8 @@ class RPN(nn.Module):
         boxes_NLK4 = torch.stack(boxes, dim=1)
         logits_NLK = torch.stack(logits, dim=1)
         is_finite = torch.isfinite(boxes_NLK4).all(-1) & torch.isfinite(logits_NLK)
-        boxes_NLK4 = clip_boxes(boxes_NLK4, image_sizes)
-        is_valid = is_finite & (box_sides(boxes_NLK4) > self.min_box_size).all(-1)
+        boxes_NLK4 = clip_boxes(boxes_NLK4, image_sizes, self.decode.rotated)
+        is_valid = is_finite & (box_sides(boxes_NLK4, self.decode.rotated) > self.min_box_size).all(-1)
         logits_NLK = logits_NLK.masked_fill(~is_valid, float("-inf"))
         return self.keep(boxes_NLK4, logits_NLK)
 
@@ -103,13 +103,13 @@ class RPN(nn.Module):
         padded = nn.functional.pad(logits, [0, self.pre_nms_topk], value=float("-inf"))
         best, index = padded.topk(self.pre_nms_topk, dim=1)
         index = index.masked_fill(best == float("-inf"), 0)
-        return best, deltas.gather(1, index[:, :, None].expand(-1, -1, deltas.shape[2])), anchors[index]
+        return best, deltas.gather(1, index[:, :, None].expand(-1, -1, self.decode.columns)), anchors[index]
 
     def keep(self, boxes_NLK4: Tensor, logits_NLK: Tensor) -> tuple[Tensor, Tensor]:
         """What NMS leaves: boxes[N,P,4], logits[N,P]."""
         index = self.nms(boxes_NLK4, logits_NLK)
         found = index.clamp(min=0)
         logits = logits_NLK.flatten(1).gather(1, found).masked_fill(index < 0, float("-inf"))
-        boxes = boxes_NLK4.flatten(1, 2).gather(1, found[:, :, None].expand(-1, -1, boxes_NLK4.shape[3]))
+        boxes = boxes_NLK4.flatten(1, 2).gather(1, found[:, :, None].expand(-1, -1, self.decode.columns))
         # A box of no size: pooling must not work on what is no proposal, nor meet a number that is none.
         return boxes.masked_fill((index < 0)[:, :, None], 0.0), logits

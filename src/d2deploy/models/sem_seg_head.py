@@ -8,9 +8,11 @@ from torch import Tensor, nn
 from d2deploy.config import schema
 from d2deploy.errors import ConfigError
 from d2deploy.models.alias import Alias
-from d2deploy.models.backbone import levels_of, levels_with
+from d2deploy.models.backbone import levels_of, levels_with, shapes_of
 from d2deploy.models.conv import Conv2d
 from d2deploy.models.deeplab import DeepLabV3Head, DeepLabV3PlusHead
+from d2deploy.models.registered import FirstOfPair, make_part
+from d2deploy.registry import SEM_SEG_HEADS_REGISTRY
 
 
 class SemSegFPNHead(nn.Module):
@@ -88,9 +90,15 @@ def _deeplab_v3_plus_head(config: schema.DeepLabV3PlusHead, backbone: Any) -> De
     return DeepLabV3PlusHead(config, levels_with(backbone, config.decoder.in_features))
 
 
+def _registered_head(config: schema.RegisteredSemSegHead, backbone: Any) -> nn.Module:
+    part: nn.Module = make_part(SEM_SEG_HEADS_REGISTRY, config.part, shapes_of(backbone))
+    return part
+
+
 SEM_SEG_HEADS: dict[type, Callable[[Any, Any], nn.Module]] = {
     schema.DeepLabV3Head: _deeplab_v3_head,
     schema.DeepLabV3PlusHead: _deeplab_v3_plus_head,
+    schema.RegisteredSemSegHead: _registered_head,
     schema.SemSegFPNHead: _fpn_head,
 }
 """Head of the config -> how it is built on a backbone. A head: forward(features) -> logits [N,C,H,W], input pixels."""
@@ -99,3 +107,8 @@ SEM_SEG_HEADS: dict[type, Callable[[Any, Any], nn.Module]] = {
 def build_sem_seg_head(config: Any, backbone: Any) -> nn.Module:
     """The semantic head of `config` on the levels of `backbone`. Raises ConfigError: levels that it cannot use."""
     return SEM_SEG_HEADS[type(config)](config, backbone)
+
+
+def logits_reader(config: Any) -> nn.Module:
+    """What takes the logits out of the head's answer: a user's own gives them as detectron2's do, beside losses."""
+    return FirstOfPair() if isinstance(config, schema.RegisteredSemSegHead) else nn.Identity()

@@ -30,7 +30,7 @@ class SimpleFeaturePyramid(nn.Module):
         self.top_block: nn.Module | None = None
         self.top_names: list[str] = []
         if config.top_block:
-            every = {**net.out_channels, **dict.fromkeys(self.names, config.out_channels)}
+            every = {**dict.fromkeys(self.names, config.out_channels), **net.out_channels}
             top = TOP_BLOCKS[config.top_block](every[self.top_in_feature], config.out_channels)
             self.top_block = top
             self.top_names = [f"p{levels[-1] + 1 + i}" for i in range(top.num_levels)]
@@ -47,7 +47,7 @@ class SimpleFeaturePyramid(nn.Module):
             features[self.names[i]] = level(net[self.in_feature])
         if self.top_block is not None:
             name = self.top_in_feature
-            for i, extra in enumerate(self.top_block(features[name] if name in features else net[name])):
+            for i, extra in enumerate(self.top_block(net[name] if name in net else features[name])):
                 features[self.top_names[i]] = extra
         return features
 

@@ -21,7 +21,7 @@ PROPOSALS = (
 
 def model_spec(config: schema.ModelConfig, core: Any) -> ModelSpec:
     """Inputs, outputs, pre-processing and thresholds of the network; what its classes are called is not known here."""
-    fields = {"num_classes": 0, **FIELDS[type(config.architecture)](config.architecture)}
+    fields = {"num_classes": 0, **_fields(config, core)}
     detections = config.detections
     return ModelSpec(
         meta_architecture=config.meta_architecture,
@@ -30,7 +30,7 @@ def model_spec(config: schema.ModelConfig, core: Any) -> ModelSpec:
             min_size=config.input.min_size,
             max_size=config.input.max_size,
             channel_order=config.input.channel_order,
-            size_divisor=core.prepare.size_divisor,
+            size_divisor=core.prepare.size_divisor if hasattr(core, "prepare") else core.size_divisor,
             pixel_mean=config.input.pixel_mean,
             pixel_std=config.input.pixel_std,
         ),
@@ -38,6 +38,13 @@ def model_spec(config: schema.ModelConfig, core: Any) -> ModelSpec:
         class_names=(),
         **fields,
     )
+
+
+def _fields(config: schema.ModelConfig, core: Any) -> dict[str, Any]:
+    if isinstance(config.architecture, schema.RegisteredArchitecture):
+        return {"num_classes": core.num_classes, "outputs": tuple(KNOWN_OUTPUTS[name] for name in core.outputs)}
+    fields: dict[str, Any] = FIELDS[type(config.architecture)](config.architecture)
+    return fields
 
 
 def _image_inputs(config: schema.ModelConfig) -> tuple[TensorSpec, TensorSpec]:
@@ -55,12 +62,24 @@ def _thresholds(detections: schema.Detections) -> Thresholds:
 
 def _rcnn(config: schema.GeneralizedRCNN) -> dict[str, Any]:
     heads = config.roi_heads
+    if isinstance(heads, schema.RegisteredROIHeads):
+        return _registered_heads(heads)
     keypoint = heads.keypoint if isinstance(heads, schema.ROIHeads) else None
     return {
         "num_classes": heads.detections.num_classes,
         "outputs": (*_boxes(heads), *_mask(heads), *_keypoints(keypoint)),
         "keypoint_sigmas": keypoint.oks_sigmas if keypoint else (),
         "inputs": PROPOSALS if isinstance(config.proposals, schema.PrecomputedProposals) else (),
+    }
+
+
+def _registered_heads(heads: schema.RegisteredROIHeads) -> dict[str, Any]:
+    masks = TensorSpec(name="mask_probs", shape=("D", "M", "M"), dtype="float32")
+    points = TensorSpec(name="keypoint_heatmaps", shape=("D", heads.num_keypoints, "S", "S"), dtype="float32")
+    return {
+        "num_classes": heads.detections.num_classes,
+        "outputs": (*DETECTIONS, *((masks,) if heads.has_masks else ()), *((points,) if heads.num_keypoints else ())),
+        "keypoint_sigmas": heads.oks_sigmas,
     }
 
 
@@ -85,7 +104,7 @@ def _keypoints(head: schema.KeypointHead | None) -> tuple[TensorSpec, ...]:
 
 
 def _proposal_network(config: schema.ProposalNetwork) -> dict[str, Any]:
-    columns = len(config.proposals.bbox_reg_weights)
+    columns = len(config.proposals.bbox_reg_weights) if isinstance(config.proposals, schema.RPN) else 4
     return {
         "outputs": (
             TensorSpec(name="proposal_boxes", shape=("D", columns), dtype="float32"),
@@ -148,3 +167,16 @@ FIELDS: dict[type, Callable[[Any], dict[str, Any]]] = {
     schema.SemanticSegmentor: _semantic,
 }
 """Architecture -> the fields of ModelSpec that depend on it: outputs, num_classes, more inputs, rules."""
+
+KNOWN_OUTPUTS = {
+    tensor.name: tensor
+    for tensor in (
+        *DETECTIONS,
+        TensorSpec(name="mask_probs", shape=("D", "M", "M"), dtype="float32"),
+        TensorSpec(name="keypoint_heatmaps", shape=("D", "K", "S", "S"), dtype="float32"),
+        TensorSpec(name="sem_seg", shape=("N", "C", "H_padded", "W_padded"), dtype="float32"),
+        TensorSpec(name="proposal_boxes", shape=("D", 4), dtype="float32"),
+        TensorSpec(name="objectness_logits", shape=("D",), dtype="float32"),
+    )
+}
+"""What a network of the user's own can say that it gives."""

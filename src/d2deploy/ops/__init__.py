@@ -16,6 +16,7 @@ from d2deploy.ops.prepare_images import PrepareImages
 from d2deploy.ops.regular_points import RegularPoints
 from d2deploy.ops.roi_align import RoIAlign
 from d2deploy.ops.roi_align_rotated import RoIAlignRotated
+from d2deploy.ops.roi_pool import RoIPool
 from d2deploy.ops.window_mean import WindowMean
 from d2deploy.ops.windows import PadToWindows, Quarter, ShiftedWindowMask, WindowMerge, WindowPartition
 
@@ -35,6 +36,7 @@ LEAVES = (
     RelativeBias,
     RoIAlign,
     RoIAlignRotated,
+    RoIPool,
     ShiftedWindowMask,
     WindowBias,
     WindowMean,

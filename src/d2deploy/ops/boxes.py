@@ -1,7 +1,7 @@
 """Arithmetic on boxes: decode deltas, clip. Tensors only, the same code in every capture.
 
 Boxes are x1 y1 x2 y2, continuous pixels of the network's input image, width = x2 - x1 (no +1 anywhere). Where a
-function takes [...,4 or 5], five numbers are a rotated box (ops/rotated_boxes.py).
+function can be told `rotated`, they then have five numbers instead (ops/rotated_boxes.py).
 """
 
 import math
@@ -33,15 +33,15 @@ def decode_boxes(deltas: Tensor, anchors: Tensor, weights: tuple[float, float, f
     )
 
 
-def clip_boxes(boxes: Tensor, image_sizes: Tensor) -> Tensor:
+def clip_boxes(boxes: Tensor, image_sizes: Tensor, rotated: bool = False) -> Tensor:
     """Boxes cut at their image's border. boxes[N,...,4 or 5], image_sizes[N,2] (height, width) -> the same shape."""
-    if boxes.shape[-1] == 5:
+    if rotated:
         return clip_rotated_boxes(boxes, image_sizes)
     limit = image_sizes.to(boxes.dtype).flip(-1).repeat(1, 2)  # width, height, width, height
     middle = [1] * (boxes.dim() - 2)
     return boxes.clamp(min=0).minimum(limit.reshape([-1] + middle + [4]))
 
 
-def box_sides(boxes: Tensor) -> Tensor:
+def box_sides(boxes: Tensor, rotated: bool = False) -> Tensor:
     """Width and height of boxes[...,4 or 5] -> [...,2]."""
-    return boxes[..., 2:4] if boxes.shape[-1] == 5 else boxes[..., 2:] - boxes[..., :2]
+    return boxes[..., 2:4] if rotated else boxes[..., 2:] - boxes[..., :2]

@@ -11,8 +11,10 @@ _TILE = 64  # pixels a side
 
 
 def find_centers(heatmap: np.ndarray, rule: PanopticDeepLabRule) -> np.ndarray:
-    """int64 [K,2], y and x, row by row: where `heatmap` float32 [H,W] is over the rule's threshold and the highest within
-    nms_kernel pixels. The top_k-th best and what equals it are left out, so K is below top_k."""
+    """int64 [K,2], y and x, row by row: where `heatmap` float32 [H,W] is high, and the highest within nms_kernel pixels.
+
+    The top_k-th best and what equals it are left out, so K is below top_k.
+    """
     highest = _window_max(_window_max(heatmap, rule.nms_kernel).T, rule.nms_kernel).T
     is_peak = (heatmap == highest) & (heatmap > max(rule.center_threshold, 0))
     peaks = heatmap[is_peak]
@@ -36,8 +38,8 @@ def _window_max(maps: np.ndarray, size: int) -> np.ndarray:
 def group_pixels(offsets: np.ndarray, centers: np.ndarray, is_thing: np.ndarray) -> np.ndarray:
     """For each pixel of a thing the number of its centre, from 1; 0 elsewhere: int32 [H,W].
 
-    A pixel at p belongs to the centre nearest to p + its offset, the first of equals. `offsets`: float32 [2,H,W], y and x
-    in pixels; `centers`: int64 [K,2]; `is_thing`: bool [H,W].
+    A pixel at p belongs to the centre nearest to p + its offset, the first of equals. `offsets`: float32 [2,H,W], y and
+    x in pixels; `centers`: int64 [K,2]; `is_thing`: bool [H,W].
     """
     owners = np.zeros(is_thing.shape, dtype=np.int32)
     if not len(centers):

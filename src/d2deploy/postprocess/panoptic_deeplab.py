@@ -30,10 +30,10 @@ class _Things:
 
 
 def to_panoptic_deeplab(outputs: Outputs, rule: PanopticDeepLabRule, frame: Frame) -> PanopticResult:
-    """One image's picture. `outputs`: sem_seg [N,C,h,w], center [N,1,h,w], offset [N,2,h,w] at the network's input size.
+    """One image's picture. `outputs`: sem_seg [N,C,h,w], center [N,1,h,w], offset [N,2,h,w], pixels of the network's input.
 
-    panoptic_seg is detectron2's: LABEL_DIVISOR * class, and for things plus 1, 2, ... within the class; VOID where nothing
-    was found. Things and stuff are counted together, as the channels of sem_seg.
+    panoptic_seg is detectron2's: LABEL_DIVISOR * class, and for things plus 1, 2, ... within the class; VOID where
+    nothing was found. Things and stuff are counted together, as the channels of sem_seg.
     """
     semantic = to_semantic(outputs, frame)
     heatmap, offsets = _on_image(outputs["center"], frame)[0], _on_image(outputs["offset"], frame)
@@ -150,6 +150,4 @@ def _thing_segments(things: _Things, instances: Instances | None) -> Iterator[Se
 
 def _stuff_segments(areas: np.ndarray) -> Iterator[Segment]:
     for class_id in np.flatnonzero(areas).tolist():
-        yield Segment(
-            id=class_id * LABEL_DIVISOR, is_thing=False, category_id=class_id, area=int(areas[class_id])
-        )
+        yield Segment(id=class_id * LABEL_DIVISOR, is_thing=False, category_id=class_id, area=int(areas[class_id]))

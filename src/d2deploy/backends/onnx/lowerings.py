@@ -1,6 +1,7 @@
 """d2deploy's ops in ONNX's standard operators, opset 18. One function per op, named and called as the op.
 
-Specifications: https://onnx.ai/onnx/operators/ (NonMaxSuppression-11, RoiAlign-16, TopK-11, Pad-18).
+Specifications: https://onnx.ai/onnx/operators/ (NonMaxSuppression-11, RoiAlign-16, MaxRoiPool-1,
+TopK-11, Pad-18).
 """
 
 from collections.abc import Callable, Sequence
@@ -69,25 +70,47 @@ def roi_align(
     sampling_ratio: int,
     aligned: bool,
 ) -> Any:
-    """See ops/roi_align.py. One RoiAlign a level over its boxes, then everything back into the boxes' order."""
-    pooled, order = [], []
-    for level, (feature, scale) in enumerate(zip(features, scales, strict=True)):
-        mine = op.Squeeze(op.NonZero(op.Equal(levels, op.Constant(value_int=level))), _ints(0))
-        pooled.append(
-            op.RoiAlign(
-                feature,
-                op.Gather(boxes, mine),
-                op.Gather(image_index, mine),
-                output_height=size,
-                output_width=size,
-                sampling_ratio=sampling_ratio,
-                spatial_scale=scale,
-                # half_pixel, new in opset 16, is the aligned form; the older one shifts everything by half a cell.
-                coordinate_transformation_mode="half_pixel" if aligned else "output_half_pixel",
-            )
+    """See ops/roi_align.py. One RoiAlign a level over its boxes."""
+
+    def pool(level: int, mine: Any) -> Any:
+        return op.RoiAlign(
+            features[level],
+            op.Gather(boxes, mine),
+            op.Gather(image_index, mine),
+            output_height=size,
+            output_width=size,
+            sampling_ratio=sampling_ratio,
+            spatial_scale=scales[level],
+            # half_pixel, new in opset 16, is the aligned form; the older one shifts everything by half a cell.
+            coordinate_transformation_mode="half_pixel" if aligned else "output_half_pixel",
         )
+
+    return _by_level(levels, len(features), pool)
+
+
+def roi_pool(
+    features: Sequence[Any], boxes: Any, image_index: Any, levels: Any, scales: Sequence[float], size: int
+) -> Any:
+    """See ops/roi_pool.py. One MaxRoiPool a level over its boxes, which are rows of image and corners, all floats."""
+    images = op.Unsqueeze(op.CastLike(image_index, boxes), _ints(1))
+    rows = op.Concat(images, boxes, axis=1)
+
+    def pool(level: int, mine: Any) -> Any:
+        return op.MaxRoiPool(
+            features[level], op.Gather(rows, mine), pooled_shape=[size, size], spatial_scale=scales[level]
+        )
+
+    return _by_level(levels, len(features), pool)
+
+
+def _by_level(levels: Any, count: int, pool: Callable[[int, Any], Any]) -> Any:
+    """`pool` of each of `count` levels over its boxes, given as their indices; then back into the boxes' order."""
+    pooled, order = [], []
+    for level in range(count):
+        mine = op.Squeeze(op.NonZero(op.Equal(levels, op.Constant(value_int=level))), _ints(0))
+        pooled.append(pool(level, mine))
         order.append(mine)
-    if len(pooled) == 1:
+    if count == 1:
         return pooled[0]
     box = op.Concat(*order, axis=0)
     place = op.Range(op.Constant(value_int=0), op.Size(box), op.Constant(value_int=1))
@@ -106,5 +129,5 @@ def _ints(*values: int) -> Any:
 
 def lowerings() -> dict[Callable[..., Any], Callable[..., Any]]:
     """The op of each d2deploy:: node -> its lowering."""
-    ops = (nms, labelled_nms, roi_align, roi_align_rotated, pad_to_multiple)
+    ops = (nms, labelled_nms, roi_align, roi_align_rotated, roi_pool, pad_to_multiple)
     return {getattr(torch.ops.d2deploy, f.__name__).default: f for f in ops}

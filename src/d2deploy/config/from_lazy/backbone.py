@@ -20,6 +20,7 @@ from d2deploy.config import schema
 from d2deploy.config.from_lazy.arguments import Arguments
 from d2deploy.config.from_lazy.levels import Given, Level, Levels, are_pyramid, check_equal, check_groups, chosen
 from d2deploy.config.from_lazy.resnet import resnet
+from d2deploy.config.from_lazy.transformers import mvit, swin, vit
 from d2deploy.errors import ConfigError
 
 
@@ -52,6 +53,33 @@ def _fpn(call: Arguments, in_channels: int) -> Given:
         square_size=call.whole("square_pad", 0, least=0),
     )
     check_groups(call.where, config.norm, channels)
+    return Given(config, levels)
+
+
+def _simple_feature_pyramid(call: Arguments, in_channels: int) -> Given:
+    """SimpleFeaturePyramid (modeling/backbone/vit.py)."""
+    net = backbone(call.call("net"), in_channels)
+    in_feature = call.one_of("in_feature", tuple(net.levels))
+    scales = call.reals("scale_factors", positive=True)
+    width, stride = net.levels[in_feature]
+    strides = [int(stride / scale) for scale in scales]
+    if not set(scales) <= {4.0, 2.0, 1.0, 0.5} or not are_pyramid(strides) or not scales:
+        raise call.refused("scale_factors", list(scales), "falling numbers of 4, 2, 1 and 0.5, none left out between")
+    if any(width % scale for scale in scales):
+        raise call.refused("scale_factors", list(scales), f"divisors of {width}, the channels of {in_feature}")
+    channels = call.whole("out_channels")
+    top, top_in, levels = top_block(call, net.levels, {f"p{s.bit_length() - 1}": Level(channels, s) for s in strides})
+    config = schema.SimpleFeaturePyramid(
+        net=net.config,
+        in_feature=in_feature,
+        out_channels=channels,
+        scale_factors=scales,
+        top_block=top,
+        top_in_feature=top_in,
+        norm=call.norm("norm", "LN"),
+        square_size=call.whole("square_pad", 0, least=0),
+    )
+    check_groups(call.where, config.norm, channels, *(width // int(scale) for scale in scales if scale > 1))
     return Given(config, levels)
 
 
@@ -90,5 +118,9 @@ def _above(levels: dict[str, Level], count: int) -> dict[str, Level]:
 
 BACKBONES: dict[str, Callable[[Arguments, int], Given]] = {
     "FPN": _fpn,
+    "MViT": mvit,
     "ResNet": resnet,
+    "SimpleFeaturePyramid": _simple_feature_pyramid,
+    "SwinTransformer": swin,
+    "ViT": vit,
 }

@@ -19,7 +19,7 @@ from d2deploy.config.from_lazy.levels import (
 )
 from d2deploy.config.from_lazy.proposals import box_weights
 
-POOLERS = ("ROIAlign", "ROIAlignV2")
+POOLERS = ("ROIAlign", "ROIAlignV2", "ROIPool")
 INPUT_SHAPE = ("input_shape",)  # the one argument of heads that may come without a name
 
 

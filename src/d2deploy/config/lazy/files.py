@@ -52,25 +52,39 @@ class Files:
         path = Path(os.path.normpath(asking.path.absolute().parent / steps))
         if path.is_file():
             return self.open(path)
-        key = self._carried_like(path, asking.path.name)
+        key = self._carried_like(path, asking.path.absolute())
         return self._carried(key, f"{path}, which is imported, does not exist, and") if key else _absent(path)
 
-    def _carried_like(self, path: Path, asking: str) -> str:
+    def _carried_like(self, path: Path, asking: Path) -> str:
         """The carried file that stands for `path`, where that is not: "" when there is none.
 
         A config that was copied alone lacks its folders, so that only the end of the path is known. Raises Problem:
-        several files end so; one whose neighbours include a file of the asking config's name goes before others.
+        several files end so, and neither the asking file's name nor its place tells which of them is meant.
         """
         parts = path.parts[1:]
         for start in range(len(parts)):
             end = "/".join(parts[start:])
             found = [end] if end in self.carried else [key for key in self.carried if key.endswith(f"/{end}")]
-            near = [key for key in found if f"{os.path.dirname(key)}/{asking}" in self.carried] or found
-            if len(near) > 1:
-                raise Problem(f"{path}, which is imported, does not exist, and may be any of {', '.join(near)}")
-            if near:
-                return near[0]
+            asking_end = os.path.relpath(asking, Path("/", *parts[:start]))
+            for is_meant in (self._has_name, self._has_depth):
+                found = [key for key in found if is_meant(key.removesuffix(end), asking_end)] or found
+            if len(found) > 1:
+                raise Problem(
+                    f"{path}, which is imported, does not exist, and may be any of {', '.join(found)}; "
+                    f"put the file into a folder of the same name as that one's"
+                )
+            if found:
+                return found[0]
         return ""
+
+    def _has_name(self, root: str, asking: str) -> bool:
+        """Whether there is a carried config in the asking file's place below `root`."""
+        return f"{root}{asking}" in self.carried
+
+    def _has_depth(self, root: str, asking: str) -> bool:
+        """Whether there is a carried config, not one for all of them, as many folders below `root`."""
+        below = [key.removeprefix(root) for key in self.carried if key.startswith(root)]
+        return any(key.count("/") == asking.count("/") and not key.startswith("common/") for key in below)
 
     def zoo(self, asking: Source, name: str) -> Source:
         """The file that model_zoo.get_config(name) means: a carried one, else one in a folder configs/ above."""

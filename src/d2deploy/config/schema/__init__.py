@@ -27,8 +27,23 @@ from d2deploy.config.schema.point_rend import (
     Subdivision,
 )
 from d2deploy.config.schema.proposals import RPN, Anchors, PrecomputedProposals
-from d2deploy.config.schema.registered import Registered
-from d2deploy.config.schema.roi import BoxHead, Detections, KeypointHead, MaskHead, Pooler, Res5ROIHeads, ROIHeads
+from d2deploy.config.schema.registered import (
+    Registered,
+    RegisteredArchitecture,
+    RegisteredProposals,
+    RegisteredSemSegHead,
+)
+from d2deploy.config.schema.roi import (
+    BoxHead,
+    Detections,
+    KeypointHead,
+    MaskHead,
+    Pooler,
+    RegisteredMaskHead,
+    RegisteredROIHeads,
+    Res5ROIHeads,
+    ROIHeads,
+)
 from d2deploy.config.schema.segmentation import (
     ASPP,
     DeepLabDecoder,
@@ -73,6 +88,11 @@ __all__ = [
     "ProposalNetwork",
     "ROIHeads",
     "Registered",
+    "RegisteredArchitecture",
+    "RegisteredMaskHead",
+    "RegisteredProposals",
+    "RegisteredROIHeads",
+    "RegisteredSemSegHead",
     "Res5ROIHeads",
     "ResNet",
     "RetinaNet",

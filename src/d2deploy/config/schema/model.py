@@ -7,8 +7,13 @@ from d2deploy.config.schema.dense import RetinaNet
 from d2deploy.config.schema.input import Input
 from d2deploy.config.schema.mvit import MViT
 from d2deploy.config.schema.proposals import RPN, PrecomputedProposals
-from d2deploy.config.schema.registered import Registered
-from d2deploy.config.schema.roi import Detections, Res5ROIHeads, ROIHeads
+from d2deploy.config.schema.registered import (
+    Registered,
+    RegisteredArchitecture,
+    RegisteredProposals,
+    RegisteredSemSegHead,
+)
+from d2deploy.config.schema.roi import Detections, RegisteredROIHeads, Res5ROIHeads, ROIHeads
 from d2deploy.config.schema.segmentation import (
     DeepLabV3Head,
     DeepLabV3PlusHead,
@@ -24,15 +29,15 @@ from d2deploy.config.schema.vit import SimpleFeaturePyramid, ViT
 class GeneralizedRCNN:
     """Proposals, then RoI heads."""
 
-    proposals: RPN | PrecomputedProposals
-    roi_heads: ROIHeads | Res5ROIHeads
+    proposals: RPN | PrecomputedProposals | RegisteredProposals
+    roi_heads: ROIHeads | Res5ROIHeads | RegisteredROIHeads
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProposalNetwork:
     """Proposals alone."""
 
-    proposals: RPN
+    proposals: RPN | RegisteredProposals
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +72,16 @@ class PanopticDeepLab:
 
 
 Backbone = ResNet | FPN | SimpleFeaturePyramid | ViT | SwinTransformer | MViT | Registered
-SemSegHead = SemSegFPNHead | DeepLabV3Head | DeepLabV3PlusHead
-Architecture = GeneralizedRCNN | ProposalNetwork | RetinaNet | SemanticSegmentor | PanopticFPN | PanopticDeepLab
+SemSegHead = SemSegFPNHead | DeepLabV3Head | DeepLabV3PlusHead | RegisteredSemSegHead
+Architecture = (
+    GeneralizedRCNN
+    | ProposalNetwork
+    | RetinaNet
+    | SemanticSegmentor
+    | PanopticFPN
+    | PanopticDeepLab
+    | RegisteredArchitecture
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,14 +89,16 @@ class ModelConfig:
     """What a config file says of a network. `weights` and `dataset`: "" when the file names none."""
 
     input: Input
-    backbone: Backbone
+    backbone: Backbone | None  # None: a network of the user's own, which has its own
     architecture: Architecture
     weights: str
     dataset: str  # DATASETS.TEST[0]: where the class names come from
 
     @property
     def meta_architecture(self) -> str:
-        """detectron2's name of it."""
+        """detectron2's name of it, or the user's."""
+        if isinstance(self.architecture, RegisteredArchitecture):
+            return self.architecture.part.name
         return type(self.architecture).__name__
 
     @property

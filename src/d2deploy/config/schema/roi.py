@@ -4,13 +4,14 @@ from dataclasses import dataclass
 
 from d2deploy.config.schema.backbone import ResNet
 from d2deploy.config.schema.point_rend import ImplicitPointRendMaskHead, PointRendMaskHead
+from d2deploy.config.schema.registered import Registered
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pooler:
     """POOLER_*: how the pixels under a box become a fixed-size feature."""
 
-    type: str  # "ROIAlign", "ROIAlignV2" (half-pixel aligned), "ROIAlignRotated"
+    type: str  # "ROIAlign", "ROIAlignV2" (half-pixel aligned), "ROIAlignRotated", "ROIPool" (no sampling)
     resolution: int
     sampling_ratio: int  # samples per bin side; 0: as many as cells
 
@@ -27,6 +28,7 @@ class BoxHead:
     cls_agnostic_bbox_reg: bool
     use_sigmoid_ce: bool  # scores by a sigmoid of each class instead of a softmax over all
     use_fed_loss: bool  # the checkpoint has the class weights of a federated loss (LVIS)
+    part: Registered | None = None  # a user's own layers in the place of conv_dims and fc_dims
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +47,15 @@ class MaskHead:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RegisteredMaskHead:
+    """A user's own mask head."""
+
+    pooler: Pooler
+    part: Registered
+    side: str = "M"  # cells a side of a mask: only the head itself knows
+
+
+@dataclass(frozen=True, kw_only=True)
 class KeypointHead:
     """MODEL.ROI_KEYPOINT_HEAD.*"""
 
@@ -52,6 +63,7 @@ class KeypointHead:
     conv_dims: tuple[int, ...]
     num_keypoints: int
     oks_sigmas: tuple[float, ...]  # TEST.KEYPOINT_OKS_SIGMAS: one a keypoint, or none for COCO's
+    part: Registered | None = None  # a user's own layers in the place of conv_dims
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +84,7 @@ class ROIHeads:
     detections: Detections
     box: BoxHead
     cascade: tuple[tuple[float, float, float, float], ...]  # box weights of each stage; empty: a single stage
-    mask: MaskHead | PointRendMaskHead | ImplicitPointRendMaskHead | None
+    mask: MaskHead | PointRendMaskHead | ImplicitPointRendMaskHead | RegisteredMaskHead | None
     keypoint: KeypointHead | None
 
 
@@ -89,3 +101,14 @@ class Res5ROIHeads:
     use_sigmoid_ce: bool
     use_fed_loss: bool
     mask: MaskHead | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegisteredROIHeads:
+    """A user's own RoI heads."""
+
+    part: Registered
+    detections: Detections
+    has_masks: bool
+    num_keypoints: int  # 0: no keypoints
+    oks_sigmas: tuple[float, ...]

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from d2deploy.config.schema.backbone import BottomUp
+
 
 @dataclass(frozen=True, kw_only=True)
 class ViT:
@@ -29,7 +31,7 @@ class ViT:
 class SimpleFeaturePyramid:
     """Arguments and defaults of detectron2's SimpleFeaturePyramid (modeling/backbone/vit.py)."""
 
-    net: ViT
+    net: ViT | BottomUp
     in_feature: str
     out_channels: int
     scale_factors: tuple[float, ...]  # of 4, 2, 1 and 0.5, falling

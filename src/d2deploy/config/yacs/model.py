@@ -26,6 +26,7 @@ from d2deploy.config.yacs.segmentation import (
     supported_semantic,
 )
 from d2deploy.errors import ConfigError
+from d2deploy.registry import META_ARCH_REGISTRY
 
 
 class _Row(NamedTuple):
@@ -51,14 +52,20 @@ def model_config(cfg: Node) -> schema.ModelConfig:
     TEST.AUG is passed over: detectron2's own predictor does not use it either. So are DEVICE, SEED and the like, which
     say where to compute, not what.
     """
-    _check_supported(cfg)
+    own = cfg.MODEL.META_ARCHITECTURE in META_ARCH_REGISTRY
+    if not own:
+        _check_supported(cfg)
     return schema.ModelConfig(
         input=_input(cfg),
-        backbone=backbone(cfg),
-        architecture=_ARCHITECTURES[cfg.MODEL.META_ARCHITECTURE].read(cfg),
+        backbone=None if own else backbone(cfg),
+        architecture=_own_architecture(cfg) if own else _ARCHITECTURES[cfg.MODEL.META_ARCHITECTURE].read(cfg),
         weights=text(cfg, "MODEL.WEIGHTS"),
         dataset=_dataset(cfg),
     )
+
+
+def _own_architecture(cfg: Node) -> schema.RegisteredArchitecture:
+    return schema.RegisteredArchitecture(part=schema.Registered(name=cfg.MODEL.META_ARCHITECTURE, cfg=cfg))
 
 
 def _check_supported(cfg: Node) -> None:

@@ -1,12 +1,13 @@
 """RPN and RoI-head keys -> schema."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from d2deploy.config import schema
 from d2deploy.config.node import Node
 from d2deploy.config.yacs.backbone import NORMS, are_neighbours, check_groups, levels, resnet
 from d2deploy.config.yacs.checks import Supported, at, flag, names, per_level, real, reals, refused, whole
+from d2deploy.config.yacs.own_parts import own, without_own
 from d2deploy.config.yacs.point_rend import (
     OLD_MASK_HEAD,
     OLD_ROI_HEADS,
@@ -17,7 +18,7 @@ from d2deploy.config.yacs.point_rend import (
 )
 from d2deploy.errors import ConfigError
 
-_POOLERS = ("ROIAlign", "ROIAlignV2")
+_POOLERS = ("ROIAlign", "ROIAlignV2", "ROIPool")
 ANCHORS: Supported = {"MODEL.ANCHOR_GENERATOR.NAME": ("DefaultAnchorGenerator",)}
 _RPN: Supported = {
     **ANCHORS,
@@ -60,13 +61,14 @@ _KEYPOINT: Supported = {
 
 def supported_rcnn(cfg: Node) -> Supported:
     """What the keys of proposals and RoI heads may say."""
-    return {
+    supported = {
         **_RCNN,
         **(_RES5 if cfg.MODEL.ROI_HEADS.NAME == "Res5ROIHeads" else _BOX_HEAD),
         **(_ROTATED if "RRPN" in _parts(cfg) or "RROIHeads" in _parts(cfg) else {}),
         **(_supported_mask(cfg) if flag(cfg, "MODEL.MASK_ON") else {}),
         **(_KEYPOINT if flag(cfg, "MODEL.KEYPOINT_ON") else {}),
     }
+    return without_own(cfg, supported)
 
 
 def _supported_mask(cfg: Node) -> Supported:
@@ -86,7 +88,7 @@ def _parts(cfg: Node) -> tuple[str, str]:
 def supported_generalized_rcnn(cfg: Node) -> Supported:
     """The same where the proposals may also be given."""
     supported = supported_rcnn(cfg)
-    if supported["MODEL.PROPOSAL_GENERATOR.NAME"] != _RPN["MODEL.PROPOSAL_GENERATOR.NAME"]:
+    if supported.get("MODEL.PROPOSAL_GENERATOR.NAME") != _RPN["MODEL.PROPOSAL_GENERATOR.NAME"]:
         return supported
     if _is_precomputed(cfg):
         supported = {key: allowed for key, allowed in supported.items() if key not in _RPN}
@@ -95,7 +97,8 @@ def supported_generalized_rcnn(cfg: Node) -> Supported:
 
 def supported_proposal_network(cfg: Node) -> Supported:
     """What the keys of proposals alone may say."""
-    return {**_RPN, **(_ROTATED_RPN if cfg.MODEL.PROPOSAL_GENERATOR.NAME == "RRPN" else {})}
+    rotated = _ROTATED_RPN if cfg.MODEL.PROPOSAL_GENERATOR.NAME == "RRPN" else {}
+    return without_own(cfg, {**_RPN, **rotated})
 
 
 def _is_precomputed(cfg: Node) -> bool:
@@ -104,14 +107,18 @@ def _is_precomputed(cfg: Node) -> bool:
 
 def proposal_network(cfg: Node) -> schema.ProposalNetwork:
     """Proposals alone."""
-    return schema.ProposalNetwork(proposals=rpn(cfg))
+    return schema.ProposalNetwork(proposals=_own_proposals(cfg) or rpn(cfg))
+
+
+def _own_proposals(cfg: Node) -> schema.RegisteredProposals | None:
+    part = own(cfg, "MODEL.PROPOSAL_GENERATOR.NAME")
+    return schema.RegisteredProposals(part=part) if part else None
 
 
 def generalized_rcnn(cfg: Node) -> schema.GeneralizedRCNN:
     """Proposals, made or given, and RoI heads."""
-    return schema.GeneralizedRCNN(
-        proposals=_precomputed(cfg) if _is_precomputed(cfg) else rpn(cfg), roi_heads=roi_heads(cfg)
-    )
+    given = _precomputed(cfg) if _is_precomputed(cfg) else _own_proposals(cfg)
+    return schema.GeneralizedRCNN(proposals=given or rpn(cfg), roi_heads=roi_heads(cfg))
 
 
 def _precomputed(cfg: Node) -> schema.PrecomputedProposals:
@@ -167,8 +174,17 @@ def _angles(cfg: Node, levels: tuple[str, ...]) -> tuple[tuple[float, ...], ...]
     return per_level(cfg, "MODEL.ANCHOR_GENERATOR.ANGLES", levels=levels, positive=False)
 
 
-def roi_heads(cfg: Node) -> schema.ROIHeads | schema.Res5ROIHeads:
+def roi_heads(cfg: Node) -> schema.ROIHeads | schema.Res5ROIHeads | schema.RegisteredROIHeads:
     """MODEL.ROI_HEADS and the heads on it."""
+    if part := own(cfg, "MODEL.ROI_HEADS.NAME"):
+        count = whole(cfg, "MODEL.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS") if flag(cfg, "MODEL.KEYPOINT_ON") else 0
+        return schema.RegisteredROIHeads(
+            part=part,
+            detections=_detections(cfg),
+            has_masks=flag(cfg, "MODEL.MASK_ON"),
+            num_keypoints=count,
+            oks_sigmas=_oks_sigmas(cfg, count) if count else (),
+        )
     if cfg.MODEL.ROI_HEADS.NAME == "Res5ROIHeads":
         return _res5_roi_heads(cfg)
     box = _box_head(cfg)
@@ -180,9 +196,15 @@ def roi_heads(cfg: Node) -> schema.ROIHeads | schema.Res5ROIHeads:
         detections=_detections(cfg),
         box=box,
         cascade=cascade,
-        mask=_MASK_HEADS[cfg.MODEL.ROI_MASK_HEAD.NAME].read(cfg) if cfg.MODEL.MASK_ON else None,
+        mask=_mask_head(cfg) if cfg.MODEL.MASK_ON else None,
         keypoint=_keypoint_head(cfg) if cfg.MODEL.KEYPOINT_ON else None,
     )
+
+
+def _mask_head(cfg: Node) -> Any:
+    if part := own(cfg, "MODEL.ROI_MASK_HEAD.NAME"):
+        return schema.RegisteredMaskHead(pooler=_pooler(cfg, "MODEL.ROI_MASK_HEAD"), part=part)
+    return _MASK_HEADS[cfg.MODEL.ROI_MASK_HEAD.NAME].read(cfg)
 
 
 def _res5_roi_heads(cfg: Node) -> schema.Res5ROIHeads:
@@ -227,15 +249,21 @@ def _keypoint_head(cfg: Node) -> schema.KeypointHead:
     dims = cfg.MODEL.ROI_KEYPOINT_HEAD.CONV_DIMS
     if not dims or any(type(dim) is not int or dim < 1 for dim in dims):
         raise refused(cfg, "MODEL.ROI_KEYPOINT_HEAD.CONV_DIMS", "a list of channel counts")
-    count, sigmas = whole(cfg, "MODEL.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS"), cfg.TEST.KEYPOINT_OKS_SIGMAS
-    if sigmas and (len(sigmas) != count or not all(isinstance(s, int | float) and s > 0 for s in sigmas)):
-        raise refused(cfg, "TEST.KEYPOINT_OKS_SIGMAS", f"{count} numbers above 0, or an empty list")
+    count = whole(cfg, "MODEL.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS")
     return schema.KeypointHead(
         pooler=_pooler(cfg, "MODEL.ROI_KEYPOINT_HEAD"),
         conv_dims=tuple(dims),
         num_keypoints=count,
-        oks_sigmas=tuple(map(float, sigmas)),
+        oks_sigmas=_oks_sigmas(cfg, count),
+        part=own(cfg, "MODEL.ROI_KEYPOINT_HEAD.NAME"),
     )
+
+
+def _oks_sigmas(cfg: Node, count: int) -> tuple[float, ...]:
+    sigmas = cfg.TEST.KEYPOINT_OKS_SIGMAS
+    if sigmas and (len(sigmas) != count or not all(isinstance(s, int | float) and s > 0 for s in sigmas)):
+        raise refused(cfg, "TEST.KEYPOINT_OKS_SIGMAS", f"{count} numbers above 0, or an empty list")
+    return tuple(map(float, sigmas))
 
 
 def _box_head(cfg: Node) -> schema.BoxHead:
@@ -249,7 +277,10 @@ def _box_head(cfg: Node) -> schema.BoxHead:
         cls_agnostic_bbox_reg=flag(cfg, "MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG"),
         use_sigmoid_ce=flag(cfg, "MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE"),
         use_fed_loss=_fed_loss(cfg),
+        part=own(cfg, "MODEL.ROI_BOX_HEAD.NAME"),
     )
+    if head.part:
+        return head
     if not head.conv_dims + head.fc_dims:
         raise refused(cfg, "MODEL.ROI_BOX_HEAD.NUM_FC", "1 or more, where NUM_CONV is 0: the head has no layers")
     if head.conv_dims:

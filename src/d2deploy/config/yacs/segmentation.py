@@ -13,6 +13,7 @@ from d2deploy.config.yacs.deeplab import (
     panoptic_deeplab_sem_seg_head,
     supported_deeplab,
 )
+from d2deploy.config.yacs.own_parts import own, without_own
 from d2deploy.config.yacs.rcnn import generalized_rcnn, supported_rcnn
 
 
@@ -27,7 +28,7 @@ def supported_semantic(cfg: Node) -> Supported:
     """What the keys of a semantic head may say."""
     name = cfg.MODEL.SEM_SEG_HEAD.NAME
     rest = SEM_SEG_HEADS[name].supported(cfg) if name in SEM_SEG_HEADS else {}
-    return {"MODEL.SEM_SEG_HEAD.NAME": tuple(SEM_SEG_HEADS), **rest}
+    return without_own(cfg, {"MODEL.SEM_SEG_HEAD.NAME": tuple(SEM_SEG_HEADS), **rest})
 
 
 def supported_panoptic(cfg: Node) -> Supported:
@@ -60,6 +61,8 @@ def panoptic_fpn(cfg: Node) -> schema.PanopticFPN:
 
 def sem_seg_head(cfg: Node) -> Any:
     """MODEL.SEM_SEG_HEAD, whichever head it is."""
+    if part := own(cfg, "MODEL.SEM_SEG_HEAD.NAME"):
+        return schema.RegisteredSemSegHead(part=part, num_classes=whole(cfg, "MODEL.SEM_SEG_HEAD.NUM_CLASSES"))
     return SEM_SEG_HEADS[cfg.MODEL.SEM_SEG_HEAD.NAME].read(cfg)
 
 
