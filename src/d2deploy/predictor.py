@@ -129,12 +129,16 @@ def _fit(boxes: np.ndarray, frame: Frame) -> np.ndarray:
     Scaled, clipped, without those that have no area left: detectron2's transform_proposals (data/detection_utils.py,
     02b5c4e2). How many of them count is the network's business.
     """
-    boxes = np.asarray(boxes)
-    if boxes.ndim != 2 or boxes.shape[1] != 4 or not np.isfinite(boxes).all():
-        raise ImageError(f"Proposals are {list(boxes.shape)}; they must be boxes [P,4] x1 y1 x2 y2 of finite numbers.")
+    try:
+        given = np.asarray(boxes, dtype=np.float64)
+    except (TypeError, ValueError):  # words, or rows of different lengths
+        given = np.zeros(0)
+    if given.ndim != 2 or given.shape[1] != 4 or not np.isfinite(given).all():
+        shape = list(np.shape(given)) if given.size else "no array of numbers"
+        raise ImageError(f"Proposals are {shape}; they must be boxes [P,4] x1 y1 x2 y2 of finite numbers.")
     height, width = frame.input_size
     x, y = frame.scale
-    clipped = np.clip(boxes / np.array([x, y, x, y]), 0, [width, height, width, height]).astype(np.float32)
+    clipped = np.clip(given / np.array([x, y, x, y]), 0, [width, height, width, height]).astype(np.float32)
     return clipped[(clipped[:, 2:] > clipped[:, :2]).all(axis=1)]
 
 

@@ -33,7 +33,7 @@ SMALL = {
     "MODEL.ROI_MASK_HEAD": {"CONV_DIM": 32},
     "MODEL.ROI_KEYPOINT_HEAD": {"CONV_DIMS": [32, 32], "NUM_KEYPOINTS": 4},
     "MODEL.RETINANET": {"NUM_CLASSES": 3, "NUM_CONVS": 2},
-    "MODEL.SEM_SEG_HEAD": {"NUM_CLASSES": 4, "CONVS_DIM": 32},
+    "MODEL.SEM_SEG_HEAD": {"NUM_CLASSES": 8, "CONVS_DIM": 32},
     "MODEL.PANOPTIC_FPN.COMBINE": {"STUFF_AREA_LIMIT": 200, "INSTANCES_CONFIDENCE_THRESH": 0.3},
     "MODEL.PIXEL_STD": [57.375, 57.12, 58.395],
     "TEST": {"DETECTIONS_PER_IMAGE": 40},
@@ -52,6 +52,27 @@ POINT_REND = {
     "MODEL": {"MASK_ON": True},
     "MODEL.ROI_MASK_HEAD": {"NAME": "PointRendMaskHead", "POOLER_TYPE": "", "POINT_HEAD_ON": True, "FC_DIM": 64},
     "MODEL.POINT_HEAD": {"NUM_CLASSES": 3, "FC_DIM": 32, "SUBDIVISION_NUM_POINTS": 100},
+}
+DEEPLAB = {
+    "INPUT.CROP": {"ENABLED": True, "TYPE": "absolute", "SIZE": [64, 96]},
+    "MODEL": {"META_ARCHITECTURE": "SemanticSegmentor"},
+    "MODEL.BACKBONE": {"NAME": "build_resnet_deeplab_backbone"},
+    "MODEL.RESNETS": {"NORM": "SyncBN", "RES5_DILATION": 2, "OUT_FEATURES": ["res2", "res5"]},
+    "MODEL.SEM_SEG_HEAD": {"NUM_CLASSES": 19, "NORM": "SyncBN", "CONVS_DIM": 32, "ASPP_CHANNELS": 32},
+}
+PANOPTIC_DEEPLAB = {
+    "DATASETS": {"TRAIN": ("cityscapes_fine_panoptic_train",)},
+    "MODEL": {"META_ARCHITECTURE": "PanopticDeepLab"},
+    "MODEL.RESNETS": {"OUT_FEATURES": ["res2", "res3", "res5"]},
+    "MODEL.SEM_SEG_HEAD": {
+        "NAME": "PanopticDeepLabSemSegHead",
+        "IN_FEATURES": ["res2", "res3", "res5"],
+        "PROJECT_CHANNELS": [8, 16],
+        "HEAD_CHANNELS": 24,
+        "USE_DEPTHWISE_SEPARABLE_CONV": True,
+    },
+    "MODEL.INS_EMBED_HEAD": {"ASPP_CHANNELS": 24, "CONVS_DIM": 16, "HEAD_CHANNELS": 8},
+    "MODEL.PANOPTIC_DEEPLAB": {"SIZE_DIVISIBILITY": 96, "USE_DEPTHWISE_SEPARABLE_CONV": True},
 }
 FAMILIES: dict[str, list[dict[str, Any]]] = {
     "deformable": [
@@ -127,6 +148,45 @@ FAMILIES: dict[str, list[dict[str, Any]]] = {
             "MODEL.RESNETS": {"OUT_FEATURES": ["res3", "res4", "res5"]},
             "MODEL.FPN": {"IN_FEATURES": ["res3", "res4", "res5"]},
             "MODEL.ANCHOR_GENERATOR": {"SIZES": [[16], [32], [64], [96], [128]]},
+        }
+    ],
+    "deeplab v3": [
+        DEEPLAB,
+        {"MODEL.SEM_SEG_HEAD": {"NAME": "DeepLabV3Head", "IN_FEATURES": ["res5"], "COMMON_STRIDE": 16}},
+    ],
+    "deeplab v3+": [
+        DEEPLAB,
+        {
+            "INPUT.CROP": {"ENABLED": False},
+            "MODEL.SEM_SEG_HEAD": {"NAME": "DeepLabV3PlusHead", "IN_FEATURES": ["res2", "res5"]},
+        },
+    ],
+    "panoptic deeplab": [DEEPLAB, PANOPTIC_DEEPLAB],
+    "retinanet, batch norm of each level": [
+        {
+            "MODEL": {"META_ARCHITECTURE": "RetinaNet"},
+            "MODEL.BACKBONE": {"NAME": "build_retinanet_resnet_fpn_backbone"},
+            "MODEL.RESNETS": {"OUT_FEATURES": ["res3", "res4", "res5"]},
+            "MODEL.FPN": {"IN_FEATURES": ["res3", "res4", "res5"]},
+            "MODEL.ANCHOR_GENERATOR": {"SIZES": [[16], [32], [64], [96], [128]]},
+            "MODEL.RETINANET": {"NORM": "SyncBN"},
+        }
+    ],
+    "layer norm": [
+        PYRAMID,
+        {
+            "MODEL": {"MASK_ON": True},
+            "MODEL.RESNETS": {"NORM": "LN"},
+            "MODEL.FPN": {"NORM": "LN"},
+            "MODEL.ROI_BOX_HEAD": {"NUM_CONV": 1, "CONV_DIM": 32, "NORM": "LN", "NUM_FC": 1},
+            "MODEL.ROI_MASK_HEAD": {"NORM": "LN"},
+        },
+    ],
+    "layer norm, c4": [
+        {
+            "MODEL.RESNETS": {"OUT_FEATURES": ["res4"], "NORM": "LN"},
+            "MODEL.ANCHOR_GENERATOR": {"SIZES": [[16, 32, 64]]},
+            "MODEL.ROI_BOX_HEAD": {"POOLER_RESOLUTION": 14},
         }
     ],
     "proposals": [PYRAMID, {"MODEL": {"META_ARCHITECTURE": "ProposalNetwork"}}],
@@ -239,10 +299,11 @@ def _core(config: Path, overrides: list[str]) -> torch.nn.Module:
 
 # Compared as arrays, below: Predictor's input is an image, its result is what is in it.
 RAW = ("proposals", "given proposals", "given proposals, c4")
+MAPS = ("deeplab v3", "deeplab v3+", "panoptic deeplab")
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("family", [family for family in FAMILIES if family not in RAW])
+@pytest.mark.parametrize("family", [family for family in FAMILIES if family not in RAW + MAPS])
 def test_the_export_is_the_network(family: str, kind: str, network: Any, tmp_path: Path) -> None:
     model = network(family)
     format, method = kind.split("-")
@@ -274,6 +335,22 @@ def test_proposals_out_and_in(family: str, kind: str, network: Any, tmp_path: Pa
         for proposals in (0, 1):
             arrays = inputs_of(model, BATCHES["three"], proposals=proposals)
             same_rows(exported(*arrays), eager(*arrays))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("family", MAPS)
+def test_maps(family: str, kind: str, network: Any, tmp_path: Path) -> None:
+    model = network(family)
+    format, method = kind.split("-")
+    exported = open_runner(export(model, format, tmp_path / kind, method=method, verify=False))
+    eager = open_runner(model)
+    # The last two are smaller than the window of DeepLab's image pooling, along one axis.
+    for sizes in (*BATCHES.values(), [(33, 160)], [(200, 70), (9, 9)]):
+        arrays = inputs_of(model, sizes, proposals=0)
+        for ours, theirs in zip(exported(*arrays), eager(*arrays), strict=True):
+            assert (ours.shape, ours.dtype) == (theirs.shape, theirs.dtype)
+            assert 0 < np.abs(theirs).max() < np.inf
+            assert np.abs(ours - theirs).max() <= 1e-4 * np.abs(theirs).max()
 
 
 def inputs_of(model: Model, sizes: list[tuple[int, int]], *, proposals: int) -> list[np.ndarray]:

@@ -14,8 +14,10 @@ from d2deploy.errors import ConfigError
 
 FOLDER = Path(__file__).parents[1] / "golden/detectron2/projects"
 V3_PLUS = "DeepLab/configs/Cityscapes-SemanticSegmentation/deeplab_v3_plus_R_103_os16_mg124_poly_90k_bs16"
-PANOPTIC = "Panoptic-DeepLab/configs/COCO-PanopticSegmentation/panoptic_deeplab_R_52_os16_mg124_poly_200k_bs64_crop_640_640_coco_dsconv"
+PANOPTIC = "Panoptic-DeepLab/configs/COCO-PanopticSegmentation/"
+PANOPTIC += "panoptic_deeplab_R_52_os16_mg124_poly_200k_bs64_crop_640_640_coco_dsconv"
 SEMANTIC, EMBED, RULE = "MODEL.SEM_SEG_HEAD", "MODEL.INS_EMBED_HEAD", "MODEL.PANOPTIC_DEEPLAB"
+TWO = ["res4", "res5"]
 V3 = {
     f"{SEMANTIC}.NAME": "DeepLabV3Head",
     f"{SEMANTIC}.IN_FEATURES": ["res5"],
@@ -122,7 +124,7 @@ def test_things_of_a_users_data_set(read: Any) -> None:
         (V3_PLUS, {"MODEL.RESNETS.RES5_MULTI_GRID": [1, 2]}, "RES5_MULTI_GRID"),
         (V3_PLUS, {"MODEL.RESNETS.NORM": "GN", "MODEL.RESNETS.STEM_OUT_CHANNELS": 96}, "STEM_OUT_CHANNELS / 2"),
         (V3_PLUS, {**V3, f"{SEMANTIC}.CONVS_DIM": 128}, "CONVS_DIM"),
-        (V3_PLUS, {**V3, "MODEL.RESNETS.OUT_FEATURES": ["res4", "res5"], f"{SEMANTIC}.IN_FEATURES": ["res4", "res5"]}, "one"),
+        (V3_PLUS, {**V3, "MODEL.RESNETS.OUT_FEATURES": TWO, f"{SEMANTIC}.IN_FEATURES": TWO}, "one feature level"),
         (PANOPTIC, {f"{RULE}.USE_DEPTHWISE_SEPARABLE_CONV": False}, "USE_DEPTHWISE_SEPARABLE_CONV is False"),
         (PANOPTIC, {f"{RULE}.NMS_KERNEL": 6}, "NMS_KERNEL"),
         (PANOPTIC, {f"{RULE}.TOP_K_INSTANCE": 0}, "TOP_K_INSTANCE"),

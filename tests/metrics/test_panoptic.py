@@ -181,6 +181,15 @@ def test_a_class_that_the_data_set_does_not_have_is_refused(case):
         quality(row_of(t9=6), [(9, 7)], row_of(p1=6), {1: (is_thing, category_id)})
 
 
+def test_ids_as_panoptic_deeplab_gives_them():
+    """0 is a segment, stuff of the first class, and -1 is nothing."""
+    truth = [(9, 7), (5, 5)]
+    usual = quality(row_of(t9=8, t5=6), truth, row_of(p1=8, p2=4, p0=2), {1: CAT_SEGMENT, 2: SKY_SEGMENT})
+    mine = np.array([[1001] * 8 + [0] * 4 + [-1] * 2])
+    assert quality(row_of(t9=8, t5=6), truth, mine, {1001: CAT_SEGMENT, 0: SKY_SEGMENT}) == usual
+    assert usual["PQ_th"] == 100 and 0 < usual["PQ_st"] < 100
+
+
 MISNAMED = {"unlisted": {}, "listed, but nowhere": {1: CAT_SEGMENT, 2: DOG_SEGMENT}}
 
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from d2deploy.artifact import ModelSpec
-from d2deploy.config.yacs.model import model_config
-from d2deploy.config.yaml import read_config
+from d2deploy.config.model import read_model_config
 from d2deploy.image import read_image, resize_shortest_edge, to_batch
-from d2deploy.models.build import build_model, model_spec
+from d2deploy.models.build import build_model
+from d2deploy.models.spec import model_spec
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -67,7 +67,8 @@ def load_golden(tmp_path_factory: pytest.TempPathFactory) -> Any:
             facts = json.loads((folder / "golden.json").read_text())
             file = tmp_path_factory.mktemp("config") / "config.yaml"
             file.write_text(facts["config_text"])
-            config = model_config(read_config(file))
+            # A LazyConfig's dump has no data loader, so no sizes.
+            config = read_model_config(file, min_size=facts["short_edge"], max_size=facts["max_size"])
             with torch.device("meta"):
                 core = build_model(config)
             tensors = {key: torch.from_numpy(value) for key, value in rebuild(folder).items()}

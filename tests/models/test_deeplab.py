@@ -88,7 +88,7 @@ def test_a_crop_that_is_no_multiple_of_the_stride(build: Any) -> None:
 
 
 def test_every_size_is_taken(build: Any) -> None:
-    """detectron2 fails where the feature map is no multiple of the window (8 x 8 cells here), even where it is larger."""
+    """detectron2 fails where the feature map is no multiple of the window (8 x 8 cells here), even a larger one."""
     core = build(V3_PLUS, "MODEL.RESNETS.DEPTH", "50")[1].to_empty(device="cpu")
     for parameter in (*core.parameters(), *core.buffers()):
         parameter.fill_(0.01)

@@ -1,4 +1,4 @@
-"""Panoptic-DeepLab's picture against its rules, written out pixel by pixel; against detectron2: models/test_parity_deeplab.py."""
+"""Panoptic-DeepLab's picture against its rules, pixel by pixel (against detectron2: models/test_parity_deeplab.py)."""
 
 from collections import Counter
 from dataclasses import replace

@@ -17,7 +17,7 @@ from d2deploy.artifact import ModelSpec
 from d2deploy.ops.deform_sample import DeformSample, tap_positions
 from d2deploy.ops.labelled_nms import LabelledNMS
 from d2deploy.ops.nms import NMS, nms, nms_of_labelled
-from d2deploy.ops.point_sample import PointSample, cells_around
+from d2deploy.ops.point_sample import PointSample, point_sample
 from d2deploy.ops.prepare_images import PrepareImages, pad_to_multiple
 from d2deploy.ops.roi_align import RoIAlign, roi_align
 from d2deploy.ops.roi_align_rotated import RoIAlignRotated, roi_align_rotated
@@ -202,6 +202,16 @@ def _(
     return features[0].new_empty([boxes.shape[0], features[0].shape[1], size, size])
 
 
+@torch.library.custom_op("d2deploy::point_sample", mutates_args=())
+def _point_sample(features: Tensor, points: Tensor, image_index: Tensor) -> Tensor:
+    return point_sample(features, points, image_index)
+
+
+@_point_sample.register_fake
+def _(features: Tensor, points: Tensor, image_index: Tensor) -> Tensor:
+    return features.new_empty([points.shape[0], points.shape[1], features.shape[1]])
+
+
 @torch.library.custom_op("d2deploy::pad_to_multiple", mutates_args=())
 def _pad_to_multiple(images: Tensor, divisor: int) -> Tensor:
     return pad_to_multiple(images, divisor).clone()
@@ -321,27 +331,22 @@ class GridDeformSample(nn.Module):
         return by_group.permute(0, 3, 4, 1, 2).flatten(3)
 
 
-class GatherPointSample(nn.Module):
-    """A PointSample by gathers, which formats have, where embedding_bag is what they lack.
-
-    Grid sampling would need a copy of the map for each row of points.
-    """
+class OpaquePointSample(nn.Module):
+    """A PointSample that appears as one node."""
 
     def __init__(self, op: PointSample) -> None:
         super().__init__()
 
     def forward(self, features: Tensor, points: Tensor, image_index: Tensor) -> Tensor:
         """See ops/point_sample.py."""
-        index, weights = cells_around(features, points, image_index)
-        table = features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
-        return sum(table[index[..., corner]] * weights[..., corner, None] for corner in range(4))  # type: ignore
+        return _point_sample(features, points, image_index)
 
 
 OPAQUE: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
     NMS: OpaqueNMS,
     DeformSample: GridDeformSample,
     LabelledNMS: OpaqueLabelledNMS,
-    PointSample: GatherPointSample,
+    PointSample: OpaquePointSample,
     RoIAlign: OpaqueRoIAlign,
     RoIAlignRotated: OpaqueRoIAlignRotated,
     RoIPool: OpaqueRoIPool,

@@ -54,12 +54,12 @@ def zoo_models() -> tuple[ZooModel, ...]:
 
 
 def find(name: str) -> ZooModel:
-    """The model called `name`, with or without the suffix of its config file.
+    """The model called `name`, or the path of its config file in detectron2's repository, with or without the suffix.
 
     Raises ConfigError with the nearest names when there is none.
     """
     known = _models()
-    bare = name.removesuffix(".yaml").removesuffix(".py")
+    bare = _bare(name)
     if bare in known:
         return known[bare]
     ends = [full for full in known if full.endswith(f"/{bare}")]
@@ -71,12 +71,12 @@ def find(name: str) -> ZooModel:
 
 def is_zoo_name(name: str) -> bool:
     """Whether `find` knows `name`."""
-    return name.removesuffix(".yaml").removesuffix(".py") in _models()
+    return _bare(name) in _models()
 
 
 def has_lazy_config(name: str) -> bool:
     """Whether the config of an official model is a LazyConfig. Some have both: `name` ends in .py for that one."""
-    return is_zoo_name(name) and (find(name).is_lazy or (name.endswith(".py") and name in BASES))
+    return is_zoo_name(name) and (find(name).is_lazy or (name.endswith(".py") and _base_of(name) in BASES))
 
 
 def lazy_config_of(name: str, overrides: Sequence[str] = ()) -> LazyNode:
@@ -85,7 +85,7 @@ def lazy_config_of(name: str, overrides: Sequence[str] = ()) -> LazyNode:
     train.init_checkpoint is the trained model's address, as MODEL.WEIGHTS in config_of. Raises ConfigError likewise.
     """
     model = find(name)
-    path = _base_of(model.config_file) if model.is_lazy else name
+    path = _base_of(model.config_file if model.is_lazy else name)
     if path not in BASES:
         raise _unknown(model)
     return read_carried(path, [f"train.init_checkpoint='{model.weights}'", *overrides])
@@ -126,6 +126,12 @@ def _models() -> dict[str, ZooModel]:
         )
         for name, row in _table()["models"].items()
     }
+
+
+def _bare(name: str) -> str:
+    bare = name.removesuffix(".yaml").removesuffix(".py").removeprefix("configs/")
+    project, is_project, rest = bare.removeprefix("projects/").partition("/configs/")
+    return f"{project}/{rest}" if is_project else bare
 
 
 def _base_of(config_file: str) -> str:

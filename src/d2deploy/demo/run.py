@@ -119,7 +119,11 @@ def _look(source: Source) -> tuple[tuple[Picture, ...], Timing, float]:
             start = time.perf_counter()
             predictor(image)
             milliseconds.append((time.perf_counter() - start) * 1000)
-    pictures = tuple(_picture(*each, source.spec.class_names) for each in zip(images, found, strict=True))
+    pictures = tuple(
+        _picture(image, instances, source.spec.class_names)
+        for image, instances in zip(images, found, strict=True)
+        if isinstance(instances, Instances)  # as all results of the demo's model are
+    )
     return pictures, Timing(milliseconds=tuple(milliseconds)), load_seconds
 
 

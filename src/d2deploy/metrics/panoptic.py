@@ -17,7 +17,8 @@ from d2deploy.errors import DatasetError
 from d2deploy.metrics.label_map import check_same_size
 from d2deploy.results import Segment
 
-VOID = 0  # id of pixels that are no segment, in annotations and predictions
+VOID = 0  # id of pixels that are no segment
+_NOTHING = {0, -1}  # what predictions call them: -1 where 0 is the first class's stuff (Panoptic-DeepLab)
 MATCH = 0.5  # a predicted and a true segment are one when they overlap by more than this
 
 
@@ -101,17 +102,16 @@ class PanopticQuality:
         self._tallies = {category.id: _Tally() for category in categories}
 
     def add(self, panoptic_seg: np.ndarray, segments: Iterable[Segment], truth: PanopticTruth) -> None:
-        """Count one image. `panoptic_seg`: int [H,W], for each pixel the id of one of `segments`, 0 for none.
+        """Count one image. `panoptic_seg`: int [H,W], for each pixel the id of one of `segments`; other: 0 or -1.
 
         Raises DatasetError: annotation of another size; a category that the data set does not have; a map whose ids
         are not those of `segments`.
         """
         check_same_size(truth.segment_ids, panoptic_seg)
-        found = {segment.id: self._category_of(segment) for segment in segments}
-        overlaps = _overlaps(truth.segment_ids, panoptic_seg)
+        segments = list(segments)
+        found = {number: self._category_of(segment) for number, segment in enumerate(segments, start=1)}
+        overlaps = _overlaps(truth.segment_ids, _numbered(panoptic_seg, segments))
         areas = _sum_by(overlaps, 1)
-        if found.keys() != areas.keys() - {VOID}:
-            raise DatasetError("A panoptic result's map and its segments have different ids. Give those of one result.")
         matches = _match(overlaps, found, truth)
         self._count_annotated(truth, {true: iou for (true, _), iou in matches.items()})
         crowds = {segment.category_id: segment.id for segment in truth.segments if segment.is_crowd}
@@ -157,7 +157,19 @@ class PanopticQuality:
                 tally.misses += 1
 
 
-_Pair = tuple[int, int]  # true id, predicted id
+def _numbered(panoptic_seg: np.ndarray, segments: Sequence[Segment]) -> np.ndarray:
+    """For each pixel the place of its segment in `segments`, from 1; VOID for none.
+
+    Raises DatasetError where the map and `segments` have different ids.
+    """
+    numbers = {segment.id: number for number, segment in enumerate(segments, start=1)}
+    ids, places = np.unique(panoptic_seg, return_inverse=True)
+    if numbers.keys() - ids.tolist() or set(ids.tolist()) - numbers.keys() - _NOTHING:
+        raise DatasetError("A panoptic result's map and its segments have different ids. Give those of one result.")
+    return np.array([numbers.get(id, VOID) for id in ids.tolist()])[places].reshape(panoptic_seg.shape)
+
+
+_Pair = tuple[int, int]  # true id, number of the predicted segment
 
 
 def _overlaps(true: np.ndarray, mine: np.ndarray) -> Counter[_Pair]:

@@ -22,7 +22,7 @@ class DetectionSelector(nn.Module):
     def forward(self, boxes: Tensor, scores: Tensor, logits: Tensor, image_sizes: Tensor) -> list[Tensor]:
         """boxes[N*P,K or 1,4 or 5], scores[N*P,K], logits[N,P] of the proposals (-inf: none), image_sizes[N,2]
 
-        -> boxes[D,4 or 5] clipped to their image, scores[D], classes[D], image_index[D]: images in order, scores falling
+        -> boxes[D,4 or 5] clipped to their image, scores[D], classes[D], image_index[D]: images in order, best first
         """
         is_finite = torch.isfinite(scores).all(1) & torch.isfinite(boxes).all(-1).all(-1)
         is_valid = is_finite[:, None] & (scores > self.score_thresh)

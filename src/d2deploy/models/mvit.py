@@ -94,7 +94,7 @@ class MultiScaleAttention(nn.Module):
             q, k, v = self.partition_q(q), self.partition_kv(k), self.partition_kv(v)
         bias: Tensor | None = None
         if self.relative_bias is not None:
-            bias = self.relative_bias(q, k, self.rel_pos_h, self.rel_pos_w)[:, None]
+            bias = self.relative_bias(q, k, self.rel_pos_h, self.rel_pos_w).unsqueeze(1)
         heads = [part.reshape(q.shape[0], 1, part.shape[1] * part.shape[2], part.shape[3]) for part in (q, k, v)]
         out = nn.functional.scaled_dot_product_attention(heads[0], heads[1], heads[2], attn_mask=bias).reshape_as(q)
         if self.merge is not None:

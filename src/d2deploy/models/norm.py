@@ -48,7 +48,12 @@ class LayerNorm(nn.Module):
 
 
 def _group_norm(channels: int) -> nn.Module:
-    return nn.GroupNorm(32, channels)
+    if channels % _GROUPS:
+        raise ConfigError(f"NORM GN has {_GROUPS} groups of channels, and a layer has {channels}. Choose another NORM.")
+    return nn.GroupNorm(_GROUPS, channels)
+
+
+_GROUPS = 32
 
 
 # SyncBN differs from BN only in how training gathers statistics.
@@ -58,6 +63,7 @@ NORMS: dict[str, Callable[[int], nn.Module]] = {
     "SyncBN": nn.BatchNorm2d,
     "nnSyncBN": nn.BatchNorm2d,
     "naiveSyncBN": nn.BatchNorm2d,
+    "naiveSyncBN_N": nn.BatchNorm2d,
     "GN": _group_norm,
     "LN": LayerNorm,
 }

@@ -34,7 +34,7 @@ def model_spec(config: schema.ModelConfig, core: Any) -> ModelSpec:
             pixel_mean=config.input.pixel_mean,
             pixel_std=config.input.pixel_std,
         ),
-        thresholds=detections and _thresholds(detections),
+        thresholds=_thresholds(detections) if detections else None,
         class_names=(),
         **fields,
     )

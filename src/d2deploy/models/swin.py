@@ -44,9 +44,9 @@ class WindowAttention(nn.Module):
         """x[M,S,S,C], mask[M,S*S,S*S] to add to every head's attention -> the shape of x."""
         qkv = self.qkv(x).flatten(1, 2).unflatten(2, [3, self.num_heads, -1])
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # [M,heads,S*S,C/heads] each
-        bias = self.bias(self.relative_position_bias_table)[None]
+        bias = self.bias(self.relative_position_bias_table).unsqueeze(0)
         if mask is not None:
-            bias = bias + mask[:, None]
+            bias = bias + mask.unsqueeze(1)
         out = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=self.scale)
         return self.proj(out.transpose(1, 2).reshape_as(x))
 

@@ -21,7 +21,7 @@ def relative_vectors(table: Tensor, queries: int, keys: int, *, more_queries: bo
     (detectron2 get_rel_pos). `more_queries`: queries >= keys, which callers know from their strides.
     """
     longer = queries if more_queries else keys
-    rows = nn.functional.interpolate(table.t()[None], size=[2 * longer - 1], mode="linear")[0].t()
+    rows = nn.functional.interpolate(table.t().unsqueeze(0), size=[2 * longer - 1], mode="linear").squeeze(0).t()
     query = torch.arange(queries, dtype=torch.float32, device=table.device)
     key = torch.arange(keys, dtype=torch.float32, device=table.device)
     # In float32, and in this order, as detectron2: rounding down makes a whole row of a last digit. The lengths are
@@ -29,9 +29,9 @@ def relative_vectors(table: Tensor, queries: int, keys: int, *, more_queries: bo
     all_queries, all_keys = query[-1:] + 1, key[-1:] + 1
     if more_queries:
         last = key[-1:] * all_queries / all_keys
-        index = (query[:, None] - (key * (all_queries / all_keys))[None, :]) + last
+        index = (query.unsqueeze(1) - key * (all_queries / all_keys)) + last
     else:
-        index = ((query * (all_keys / all_queries))[:, None] - key[None, :]) + key[-1:]
+        index = ((query * (all_keys / all_queries)).unsqueeze(1) - key) + key[-1:]
     return rows[index.to(torch.int64)]
 
 
@@ -43,9 +43,9 @@ def relative_bias(q: Tensor, k: Tensor, rows: Tensor, columns: Tensor, *, more_q
     """
     vertical = relative_vectors(rows, q.shape[1], k.shape[1], more_queries=more_queries)
     horizontal = relative_vectors(columns, q.shape[2], k.shape[2], more_queries=more_queries)
-    of_rows = torch.einsum("mhwc,hkc->mhwk", q, vertical).contiguous()
-    of_columns = torch.einsum("mhwc,wkc->mhwk", q, horizontal).contiguous()
-    return (of_rows[..., None] + of_columns[..., None, :]).flatten(3).flatten(1, 2)
+    of_rows = torch.einsum("mhwc,hkc->mhwk", q, vertical).clone(memory_format=torch.contiguous_format)
+    of_columns = torch.einsum("mhwc,wkc->mhwk", q, horizontal).clone(memory_format=torch.contiguous_format)
+    return (of_rows.unsqueeze(4) + of_columns.unsqueeze(3)).flatten(3).flatten(1, 2)
 
 
 def window_bias(table: Tensor, size: int) -> Tensor:

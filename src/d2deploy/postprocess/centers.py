@@ -1,6 +1,6 @@
 """Centres of things in a heat map, and which of them each pixel points to: the first half of Panoptic-DeepLab.
 
-Facts: detectron2 projects/Panoptic-DeepLab/panoptic_deeplab/post_processing.py (02b5c4e2). H and W of the original image.
+Facts: detectron2 projects/Panoptic-DeepLab/panoptic_deeplab/post_processing.py (02b5c4e2). H, W: the original image's.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ _TILE = 64  # pixels a side
 
 
 def find_centers(heatmap: np.ndarray, rule: PanopticDeepLabRule) -> np.ndarray:
-    """int64 [K,2], y and x, row by row: where `heatmap` float32 [H,W] is high, and the highest within nms_kernel pixels.
+    """int64 [K,2], y and x, row by row: where `heatmap` float32 [H,W] is high, and highest within nms_kernel pixels.
 
     The top_k-th best and what equals it are left out, so K is below top_k.
     """

@@ -30,7 +30,7 @@ class _Things:
 
 
 def to_panoptic_deeplab(outputs: Outputs, rule: PanopticDeepLabRule, frame: Frame) -> PanopticResult:
-    """One image's picture. `outputs`: sem_seg [N,C,h,w], center [N,1,h,w], offset [N,2,h,w], pixels of the network's input.
+    """One image's picture. `outputs`: sem_seg [N,C,h,w], center [N,1,h,w], offset [N,2,h,w] of the padded input.
 
     panoptic_seg is detectron2's: LABEL_DIVISOR * class, and for things plus 1, 2, ... within the class; VOID where
     nothing was found. Things and stuff are counted together, as the channels of sem_seg.

@@ -36,7 +36,10 @@ class SemanticResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Segment:
-    """One region of a panoptic picture. `category_id` counts things from 0, and stuff as the channels of sem_seg."""
+    """One region of a panoptic picture.
+
+    `category_id` counts things from 0, and stuff as the channels of sem_seg; of Panoptic-DeepLab both as the channels.
+    """
 
     id: int  # its value in panoptic_seg
     is_thing: bool
@@ -51,7 +54,7 @@ class PanopticResult:
     """Every pixel of the original image as part of one region: a thing, or a kind of stuff."""
 
     image_size: tuple[int, int]  # (height, width) of the original image
-    panoptic_seg: np.ndarray  # [H,W] int32: ids of segments; 0: none
+    panoptic_seg: np.ndarray  # [H,W] int32: ids of segments; 0: none (Panoptic-DeepLab: -1; 0 is a segment there)
     segments: tuple[Segment, ...]
     sem_seg: SemanticResult
     instances: Instances | None  # None: the model has no detector

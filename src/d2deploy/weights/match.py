@@ -21,8 +21,9 @@ SHOWN = 10  # tensors that an error names before it only counts
 
 # What training alone reads: a counter of its steps, how often it samples each class (FastRCNNOutputLayers).
 _OF_TRAINING = ("num_batches_tracked", "fed_loss_cls_weights")
-# May be in one and not in the other: that, and constants that the config or the code gives.
-_IGNORED = re.compile(rf"(^|\.)(pixel_mean|pixel_std|{'|'.join(_OF_TRAINING)})$|anchor_generator\.cell_anchors")
+# May be in one and not in the other: that, and constants that the config or the code gives (the index is Swin's).
+_CONSTANTS = ("pixel_mean", "pixel_std", "relative_position_index")
+_IGNORED = re.compile(rf"(^|\.)({'|'.join(_CONSTANTS + _OF_TRAINING)})$|anchor_generator\.cell_anchors")
 
 
 @dataclass(frozen=True, kw_only=True)

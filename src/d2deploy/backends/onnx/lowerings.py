@@ -117,6 +117,42 @@ def _by_level(levels: Any, count: int, pool: Callable[[int, Any], Any]) -> Any:
     return op.Gather(op.Concat(*pooled, axis=0), op.ScatterElements(box, box, place, axis=0))
 
 
+def point_sample(features: Any, points: Any, image_index: Any) -> Any:
+    """See ops/point_sample.py. A gather for each of the four cells around a point, times what it counts.
+
+    GridSample reads points of one image from that image only: the map would have to be copied for each box.
+    """
+    cells = op.Transpose(features, perm=[0, 2, 3, 1])
+    table = op.Reshape(cells, op.Concat(_ints(-1), op.Shape(features, start=1, end=2), axis=0))
+    width, height = op.Shape(features, start=3, end=4), op.Shape(features, start=2, end=3)
+    columns = _cells_around(op.Gather(points, op.Constant(value_int=0), axis=2), width)
+    rows = _cells_around(op.Gather(points, op.Constant(value_int=1), axis=2), height)
+    first_row = op.Mul(op.Unsqueeze(image_index, _ints(1)), height)
+    terms = []
+    for row, row_weight in rows:
+        start = op.Mul(op.Add(first_row, row), width)
+        for column, weight in columns:
+            counts = op.Unsqueeze(op.Mul(row_weight, weight), _ints(2))
+            terms.append(op.Mul(op.Gather(table, op.Add(start, column)), counts))
+    return op.Sum(*terms)
+
+
+def _cells_around(position: Any, size: Any) -> list[tuple[Any, Any]]:
+    """The two cells around each position of an axis of `size` cells: which they are, and what they count."""
+    from_centre = op.Sub(position, op.Constant(value_float=0.5))
+    low = op.Floor(from_centre)
+    fraction = op.Sub(from_centre, low)
+    below, last = op.CastLike(low, size), op.Sub(size, _ints(1))
+    found = []
+    for cell, weight in (
+        (below, op.Sub(op.Constant(value_float=1.0), fraction)),
+        (op.Add(below, _ints(1)), fraction),
+    ):
+        inside = op.Max(op.Min(cell, last), _ints(0))
+        found.append((inside, op.Where(op.Equal(inside, cell), weight, op.Constant(value_float=0.0))))
+    return found
+
+
 def pad_to_multiple(images: Any, divisor: int) -> Any:
     """See ops/prepare_images.py. Mod with a positive divisor is never negative, as in Python."""
     extra = op.Mod(op.Neg(op.Shape(images, start=2, end=4)), _ints(divisor))
@@ -129,5 +165,5 @@ def _ints(*values: int) -> Any:
 
 def lowerings() -> dict[Callable[..., Any], Callable[..., Any]]:
     """The op of each d2deploy:: node -> its lowering."""
-    ops = (nms, labelled_nms, roi_align, roi_align_rotated, roi_pool, pad_to_multiple)
+    ops = (nms, labelled_nms, roi_align, roi_align_rotated, roi_pool, point_sample, pad_to_multiple)
     return {getattr(torch.ops.d2deploy, f.__name__).default: f for f in ops}

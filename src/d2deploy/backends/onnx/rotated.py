@@ -8,10 +8,10 @@ model-local functions, which the exporter writes out in place. Specifications: h
 from collections.abc import Sequence
 from typing import Any
 
-from onnxscript import FLOAT, INT64, script
-from onnxscript import opset18 as op
+from onnxscript import FLOAT, INT64, opset18, script
 from onnxscript.values import Opset
 
+op: Any = opset18  # typed, it would not know what the language of `script` adds to Python
 FUNCTIONS = Opset("d2deploy.functions", 1)
 DEGREE = 0.017453292519943295  # in radians
 

@@ -6,7 +6,7 @@ Facts: detectron2 modeling/meta_arch/retinanet.py at 02b5c4e2.
 from d2deploy.config import schema
 from d2deploy.config.from_lazy.arguments import Arguments, shape_of
 from d2deploy.config.from_lazy.input import Loader
-from d2deploy.config.from_lazy.levels import Levels, channels_of, check_equal, chosen
+from d2deploy.config.from_lazy.levels import Levels, channels_of, check_equal, check_groups, chosen
 from d2deploy.config.from_lazy.proposals import anchors, box_weights
 
 
@@ -19,14 +19,14 @@ def retinanet(model: Arguments, levels: Levels, _: Loader) -> schema.RetinaNet:
     head = model.call("head")
     head.must_be("RetinaNetHead")
     check_equal(f"{head.where}.num_anchors", head.whole("num_anchors"), boxes.per_cell, "the anchor generator")
-    num_convs = check_head(head, in_features, channels, detections.num_classes)
-    head.only("norm", "")
+    conv_dims, norm = tower_of(head, in_features, channels, detections.num_classes)
     head.done()
     model.ignore("anchor_matcher", "focal_loss_alpha", "focal_loss_gamma", "smooth_l1_beta", "box_reg_loss_type")
     return schema.RetinaNet(
         in_features=in_features,
         detections=detections,
-        num_convs=num_convs,
+        conv_dims=conv_dims,
+        norm=norm,
         bbox_reg_weights=box_weights(model),
         topk_candidates=model.whole("test_topk_candidates", 1000),
         anchors=boxes,
@@ -51,8 +51,10 @@ def detections_of(model: Arguments, *, topk: int, score_thresh: float, nms_thres
     )
 
 
-def check_head(head: Arguments, in_features: tuple[str, ...], channels: int, num_classes: int) -> int:
-    """How many convolutions a dense head's conv_dims are; each must be as wide as the levels."""
+def tower_of(
+    head: Arguments, in_features: tuple[str, ...], channels: int, num_classes: int
+) -> tuple[tuple[int, ...], str]:
+    """conv_dims and norm of a dense head on levels of `channels` channels."""
     shapes = head.any("input_shape")
     if not isinstance(shapes, list) or len(shapes) != len(in_features):
         raise head.refused("input_shape", shapes, f"a ShapeSpec for each of {', '.join(in_features)}")
@@ -60,8 +62,9 @@ def check_head(head: Arguments, in_features: tuple[str, ...], channels: int, num
         where = f"{head.where}.input_shape.{number}"
         check_equal(f"{where}.channels", shape_of(shape, where).channels, channels, in_features[number])
     check_equal(f"{head.where}.num_classes", head.whole("num_classes"), num_classes, "the model")
-    dims = head.wholes("conv_dims")
-    if any(dim != channels for dim in dims):
-        raise head.refused("conv_dims", list(dims), f"a list of {channels}s, as wide as what comes in")
+    dims, norm = head.wholes("conv_dims"), head.norm("norm")
+    if not dims:
+        raise head.refused("conv_dims", list(dims), "one number or more")
+    check_groups(head.where, norm, *dims)
     head.ignore("prior_prob")
-    return len(dims)
+    return dims, norm

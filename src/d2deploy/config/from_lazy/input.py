@@ -91,14 +91,13 @@ def _sizes(mapper: LazyNode | None) -> dict[str, Any]:
         return {"problem": f"{where} is not one ResizeShortestEdge"}
     resize = Arguments(first, f"{where}.0", positional=("short_edge_length", "max_size", "sample_style", "interp"))
     lengths = resize.any("short_edge_length")
-    edges = set(lengths) if isinstance(lengths, list) and all(type(edge) is int for edge in lengths) else {lengths}
+    edges = lengths if isinstance(lengths, list) else [lengths]
     cap = resize.whole("max_size", MAX_WHOLE - 1)
     if resize.any("interp", 2) not in _BILINEAR:
         raise ConfigError(f"{where} resizes otherwise than bilinearly; d2deploy does not. Remove interp.")
-    (edge, *more) = edges or {None}
-    if more or type(edge) is not int or not 0 < edge < MAX_WHOLE:
+    if any(type(edge) is not int or not 0 < edge < MAX_WHOLE for edge in edges) or len(set(edges)) != 1:
         return {"problem": f"{where} has no single short_edge_length"}
-    return {"min_size": edge, "max_size": cap}
+    return {"min_size": edges[0], "max_size": cap}
 
 
 def _dataset(dataset: LazyNode | None) -> str:

@@ -19,6 +19,7 @@ from d2deploy.config.from_lazy.input import Loader, read_input, read_loader
 from d2deploy.config.from_lazy.levels import Levels
 from d2deploy.config.from_lazy.proposals import rpn
 from d2deploy.config.from_lazy.roi_heads import roi_heads
+from d2deploy.config.from_lazy.segmentation import panoptic_fpn, semantic_segmentor
 from d2deploy.config.lazy.node import LazyNode
 from d2deploy.config.lazy.targets import check_targets
 from d2deploy.errors import ConfigError
@@ -59,7 +60,7 @@ def generalized_rcnn(model: Arguments, levels: Levels, loader: Loader) -> schema
         proposals = rpn(model.call("proposal_generator"), levels)
     else:
         model.ignore("proposal_generator")
-        proposals = schema.PrecomputedProposals(topk=loader.proposals_topk, min_box_size=0.0)
+        proposals = schema.PrecomputedProposals(topk=loader.proposals_topk)
     return schema.GeneralizedRCNN(proposals=proposals, roi_heads=roi_heads(model.call("roi_heads"), levels))
 
 
@@ -75,6 +76,8 @@ def _weights(config: LazyNode) -> str:
 
 ARCHITECTURES: dict[str, Callable[[Arguments, Levels, Loader], schema.Architecture]] = {
     "GeneralizedRCNN": generalized_rcnn,
+    "PanopticFPN": panoptic_fpn,
     "ProposalNetwork": _proposal_network,
     "RetinaNet": retinanet,
+    "SemanticSegmentor": semantic_segmentor,
 }

@@ -45,11 +45,11 @@ def resnet(call: Arguments, in_channels: int) -> Given:
     """ResNet(stem, stages, ...): stages of one make_default_stages, or of make_stage each."""
     stem_channels, stem_norm = _stem(call.call("stem", positional=("in_channels", "out_channels")), in_channels)
     stages = _stages(call)
-    every = STAGES[: len(stages)]
+    every = ("stem", *STAGES[: len(stages)])
     outputs = call.names("out_features", allowed=every) if call.has("out_features") else every[-1:]
     call.ignore("out_features")
     call.only("num_classes", None)
-    stages = stages[: max(map(STAGES.index, outputs)) + 1]
+    stages = stages[: max(1, *map(every.index, outputs))]  # no more than are asked for
     check_equal(f"{stages[0].where}.norm", stages[0].blocks.norm, stem_norm, f"{call.where}.stem.norm")
     check_equal(f"{stages[0].where}.in_channels", stages[0].in_channels, stem_channels, f"{call.where}.stem")
     config = schema.ResNet(
@@ -60,7 +60,8 @@ def resnet(call: Arguments, in_channels: int) -> Given:
     )
     check_groups(call.where, config.norm, stem_channels, *(stage.out_channels for stage in stages))
     check_groups(call.where, config.norm, *(stage.bottleneck for stage in stages))
-    return Given(config, {name: level for name, level in _levels(stages).items() if name in outputs})
+    levels = {"stem": Level(stem_channels, 4), **_levels(stages)}
+    return Given(config, {name: level for name, level in levels.items() if name in outputs})
 
 
 def res5_of(call: Arguments, *, in_channels: int) -> schema.ResNet:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from d2deploy.config.lazy.calls import Given, Hooks
 from d2deploy.config.lazy.expression import MAX_NESTING, Evaluator
 from d2deploy.config.lazy.files import Files, Source
-from d2deploy.config.lazy.functions import listed, truth
+from d2deploy.config.lazy.functions import FUNCTIONS, listed, truth
 from d2deploy.config.lazy.scope import Function, Scope, allowed
 from d2deploy.config.lazy.values import Budget, Items, Problem, Symbol, Table, adopted, kind_of, outside, put, remove
 from d2deploy.errors import ConfigError
@@ -208,11 +208,13 @@ class Interpreter:
         defaults = dict(zip(names[::-1], arguments.defaults[::-1], strict=False))
         defaults |= {n: d for n, d in zip(by_name, arguments.kw_defaults, strict=True) if d is not None}
         values = dict(zip(names, given.values, strict=False)) | given.keywords
-        strays = sorted(given.keywords.keys() - {*names, *by_name})
-        if arguments.vararg or arguments.kwarg:
-            raise outside("a function with * or ** arguments")
-        if len(given.values) > len(names) or strays:
+        strays = {key: values.pop(key) for key in sorted(given.keywords.keys() - {*names, *by_name})}
+        if (len(given.values) > len(names) and not arguments.vararg) or (strays and not arguments.kwarg):
             raise Problem(f"{function.name} is called with arguments that it does not have {' '.join(strays)}")
+        if arguments.vararg:
+            scope.names[allowed(arguments.vararg.arg)] = tuple(given.values[len(names) :])
+        if arguments.kwarg:
+            scope.names[allowed(arguments.kwarg.arg)] = FUNCTIONS["dict"](self.budget, **strays)
         for name in (*names, *by_name):
             if name in values:
                 scope.names[allowed(name)] = values[name]

@@ -12,7 +12,8 @@ class RetinaNet:
 
     in_features: tuple[str, ...]
     detections: Detections
-    num_convs: int
+    conv_dims: tuple[int, ...]  # of each of the two towers
+    norm: str
     bbox_reg_weights: tuple[float, float, float, float]
     topk_candidates: int  # per feature level
     anchors: Anchors

@@ -8,7 +8,7 @@ from d2deploy.config.yacs.checks import Supported, at, flag, names, refused, who
 from d2deploy.errors import ConfigError
 from d2deploy.registry import BACKBONE_REGISTRY
 
-NORMS = ("", "FrozenBN", "BN", "SyncBN", "nnSyncBN", "naiveSyncBN", "GN")
+NORMS = ("", "FrozenBN", "BN", "SyncBN", "nnSyncBN", "naiveSyncBN", "naiveSyncBN_N", "GN", "LN")
 # Name -> levels that stand above the last stage's: none without a pyramid.
 TOP_LEVELS = {
     "build_resnet_backbone": None,

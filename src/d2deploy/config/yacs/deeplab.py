@@ -1,7 +1,7 @@
 """Keys of detectron2's projects DeepLab and Panoptic-DeepLab -> schema.
 
-Facts: projects/DeepLab and projects/Panoptic-DeepLab at 02b5c4e2. ASPP_DROPOUT is training's alone, and PROJECT_FEATURES
-is read by nobody: the levels are those of IN_FEATURES.
+Facts: projects/DeepLab and projects/Panoptic-DeepLab at 02b5c4e2. ASPP_DROPOUT is training's alone; PROJECT_FEATURES is
+read by nobody: the levels are those of IN_FEATURES.
 """
 
 from d2deploy.config import schema

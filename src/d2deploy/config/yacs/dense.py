@@ -2,11 +2,11 @@
 
 from d2deploy.config import schema
 from d2deploy.config.node import Node
-from d2deploy.config.yacs.backbone import PYRAMIDS, levels
+from d2deploy.config.yacs.backbone import NORMS, PYRAMIDS, check_groups, levels
 from d2deploy.config.yacs.checks import Supported, names, real, whole
 from d2deploy.config.yacs.rcnn import ANCHORS, anchors, box_weights
 
-_RETINANET: Supported = {**ANCHORS, "MODEL.BACKBONE.NAME": PYRAMIDS, "MODEL.RETINANET.NORM": ("",)}
+_RETINANET: Supported = {**ANCHORS, "MODEL.BACKBONE.NAME": PYRAMIDS, "MODEL.RETINANET.NORM": NORMS}
 
 
 def supported_retinanet(cfg: Node) -> Supported:
@@ -25,8 +25,16 @@ def retinanet(cfg: Node) -> schema.RetinaNet:
             nms_thresh=real(cfg, "MODEL.RETINANET.NMS_THRESH_TEST", least=0),
             detections_per_image=whole(cfg, "TEST.DETECTIONS_PER_IMAGE"),
         ),
-        num_convs=whole(cfg, "MODEL.RETINANET.NUM_CONVS", least=0),
+        conv_dims=_conv_dims(cfg),
+        norm=cfg.MODEL.RETINANET.NORM,
         bbox_reg_weights=box_weights(cfg, "MODEL.RETINANET.BBOX_REG_WEIGHTS"),
         topk_candidates=whole(cfg, "MODEL.RETINANET.TOPK_CANDIDATES_TEST"),
         anchors=anchors(cfg, in_features),
     )
+
+
+def _conv_dims(cfg: Node) -> tuple[int, ...]:
+    """The towers are as wide as the pyramid."""
+    width = whole(cfg, "MODEL.FPN.OUT_CHANNELS")
+    check_groups(cfg, "MODEL.RETINANET.NORM", "MODEL.FPN.OUT_CHANNELS", width)
+    return (width,) * whole(cfg, "MODEL.RETINANET.NUM_CONVS")

@@ -1,0 +1,52 @@
+"""From the scores of every anchor to detections: the steps that RetinaNet and FCOS share."""
+
+import torch
+from torch import Tensor, nn
+
+from d2deploy.config import schema
+from d2deploy.models.detections import found
+from d2deploy.ops.labelled_nms import LabelledNMS
+
+
+class BestPairs(nn.Module):
+    """The `topk` best (anchor, class) pairs of a level above the score threshold (detectron2 dense_detector.py)."""
+
+    def __init__(self, config: schema.Detections, *, topk: int) -> None:
+        super().__init__()
+        self.num_classes, self.score_thresh, self.topk = config.num_classes, config.score_thresh, topk
+
+    def forward(self, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """scores[N,A*K], an anchor's classes side by side -> scores[N,B] (-inf: there are fewer), anchors[N,B] and
+
+        classes[N,B] int64.
+        """
+        scores = scores.masked_fill(~(scores > self.score_thresh), float("-inf"))
+        padded = nn.functional.pad(scores, [0, self.topk], value=float("-inf"))
+        best, pair = padded.topk(self.topk, dim=1)
+        pair = pair.masked_fill(best == float("-inf"), 0)
+        anchors = pair.div(self.num_classes, rounding_mode="floor")
+        return best, anchors, pair - anchors * self.num_classes
+
+
+class LevelDetections(nn.Module):
+    """Class-wise NMS over the candidates of all levels, and the best of each image."""
+
+    def __init__(self, config: schema.Detections) -> None:
+        super().__init__()
+        self.nms = LabelledNMS(
+            iou_threshold=config.nms_thresh, max_out=config.detections_per_image, num_classes=config.num_classes
+        )
+
+    def forward(self, boxes: list[Tensor], scores: list[Tensor], classes: list[Tensor]) -> list[Tensor]:
+        """Of each level boxes[N,B,4], scores[N,B] (-inf: none), classes[N,B] -> boxes[D,4], scores[D], classes[D],
+
+        image_index[D]; images in order, scores falling.
+        """
+        boxes_NB4, scores_NB, classes_NB = torch.cat(boxes, dim=1), torch.cat(scores, dim=1), torch.cat(classes, dim=1)
+        image_index, index = found(self.nms(boxes_NB4, scores_NB, classes_NB))
+        return [
+            boxes_NB4[image_index, index],
+            scores_NB[image_index, index],
+            classes_NB[image_index, index],
+            image_index,
+        ]
