@@ -26,12 +26,14 @@ SIZES = {"min_size": 800, "max_size": 1333}
 
 def same_everywhere(config: schema.ModelConfig) -> schema.ModelConfig:
     """Without what YAML says of a C4 model's box head and nothing reads."""
-    heads = getattr(config.architecture, "roi_heads", None)
-    if not isinstance(heads, schema.Res5ROIHeads):
+    architecture = config.architecture
+    if not isinstance(architecture, schema.GeneralizedRCNN) or not isinstance(
+        architecture.roi_heads, schema.Res5ROIHeads
+    ):
         return config
-    resnet = dataclasses.replace(heads.resnet, out_features=("res5",), freeze_at=0)
-    heads = dataclasses.replace(heads, resnet=resnet)
-    return dataclasses.replace(config, architecture=dataclasses.replace(config.architecture, roi_heads=heads))
+    resnet = dataclasses.replace(architecture.roi_heads.resnet, out_features=("res5",), freeze_at=0)
+    heads = dataclasses.replace(architecture.roi_heads, resnet=resnet)
+    return dataclasses.replace(config, architecture=dataclasses.replace(architecture, roi_heads=heads))
 
 
 @pytest.mark.parametrize("name", TWINS)

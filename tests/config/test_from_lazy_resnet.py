@@ -24,7 +24,7 @@ def stage(number, count, block=BottleneckBlock, **more):
     arguments.update(more)
     return L(ResNet.make_stage)(block_class=block, num_blocks=count, **arguments)
 
-FROZEN = "FrozenBN"
+N = "FrozenBN"
 stages = [stage(number, count) for number, count in enumerate([3, 4, 6, 3])]
 model.backbone.bottom_up.stages = stages
 {change}
@@ -65,7 +65,7 @@ FIELDS = {
         8,
     ),
     "stages = [stage(n, c, stride_in_1x1=True) for n, c in enumerate([3, 4, 6, 3])]": ("stride_in_1x1", True),
-    "stages[0] = make_stage(BottleneckBlock, 3, 1, in_channels=64, out_channels=256, bottleneck_channels=64, norm=FROZEN)": (
+    "stages[0] = make_stage(BottleneckBlock, 3, 1, in_channels=64, out_channels=256, bottleneck_channels=64, norm=N)": (
         "depth",
         50,
     ),

@@ -260,3 +260,18 @@ def test_which_files_are_lazy(tmp_path):
 def test_reading_loads_no_torch():
     code = "import sys, d2deploy.config.lazy.read, d2deploy.config.lazy.targets; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_functions_with_any_number_of_arguments(read):
+    config = read(
+        "def many(first, *rest, last=0, **more):\n"
+        "    return dict(first=first, rest=rest, last=last, **more)\n"
+        "a = many(1, 2, 3, x=4, last=5)\n"
+        "b = many(1)\n"
+        "def few(first):\n"
+        "    return first\n"
+    )
+    assert config.a == {"first": 1, "rest": [2, 3], "last": 5, "x": 4}
+    assert config.b == {"first": 1, "rest": [], "last": 0}
+    with pytest.raises(ConfigError, match=r"line 3: .*arguments that it does not have x"):
+        read("def few(first):\n    return first\na = few(1, x=2)")

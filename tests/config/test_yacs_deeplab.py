@@ -101,9 +101,9 @@ def test_things_of_a_users_data_set(read: Any) -> None:
     mine = {"DATASETS.TRAIN": ("mine",), f"{SEMANTIC}.NUM_CLASSES": 5}
     with pytest.raises(ConfigError, match=r"'mine'.*THING_IDS"):
         read(PANOPTIC, mine)
-    assert read(PANOPTIC, {**mine, f"{RULE}.THING_IDS": [3, 1]}).architecture.thing_ids == (1, 3)
-    with pytest.raises(ConfigError, match=r"NUM_CLASSES is 5, but MODEL.PANOPTIC_DEEPLAB.THING_IDS go up to 5"):
-        read(PANOPTIC, {**mine, f"{RULE}.THING_IDS": [5]})
+    assert read(PANOPTIC, {**mine, "DATASETS.THING_IDS": [3, 1]}).architecture.thing_ids == (1, 3)
+    with pytest.raises(ConfigError, match=r"NUM_CLASSES is 5, but DATASETS.THING_IDS go up to 5"):
+        read(PANOPTIC, {**mine, "DATASETS.THING_IDS": [5]})
     with pytest.raises(ConfigError, match=r"NUM_CLASSES is 5, but the things of coco"):
         read(PANOPTIC, {f"{SEMANTIC}.NUM_CLASSES": 5})
 

@@ -12,7 +12,11 @@ from d2deploy.config.yaml import MAX_FILES, defaults, read_config
 from d2deploy.errors import ConfigError, UnknownKey
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-DUMPS = sorted(GOLDEN.glob("detectron2/**/golden.json"))
+DUMPS = [
+    path
+    for path in sorted(GOLDEN.glob("detectron2/**/golden.json"))
+    if "_target_:" not in json.loads(path.read_text())["config_text"]
+]
 DEMO = Path(__file__).parents[2] / "src/d2deploy/demo/config.yaml"
 
 
@@ -43,7 +47,7 @@ def test_a_dump_of_detectron2_is_read_whole(path, tmp_path):
 
 
 def test_the_dumps_are_there_and_the_defaults_have_their_keys():
-    assert len(DUMPS) >= 3
+    assert len(DUMPS) >= 30
 
     def keys(tree):
         return {k: keys(v) if isinstance(v, dict) else type(plain(v)).__name__ for k, v in tree.items()}
@@ -148,7 +152,7 @@ BAD_FILES = {
         f"more than {MAX_FILES} files",
     ),
     "newer version": ({"c.yaml": "VERSION: 3"}, r"VERSION in c\.yaml is 3"),
-    "lazy": ({"c.py": "raise SystemExit"}, "LazyConfig, which is not supported yet"),
+    "lazy": ({"c.py": "raise SystemExit"}, "LazyConfig, which is no base of a YAML config"),
     "not a mapping": ({"c.yaml": "[1]"}, "not a mapping"),
 }
 

@@ -21,7 +21,14 @@ PANOPTIC = "Panoptic-DeepLab/configs/Cityscapes-PanopticSegmentation/"
 V3_PLUS = f"{SEMANTIC}deeplab_v3_plus_R_103_os16_mg124_poly_90k_bs16"
 PLAIN = f"{PANOPTIC}panoptic_deeplab_R_52_os16_mg124_poly_90k_bs32_crop_512_1024"
 HEAD = "MODEL.SEM_SEG_HEAD"
-V3 = (f"{HEAD}.NAME", "DeepLabV3Head", f"{HEAD}.IN_FEATURES", "['res5']", f"{HEAD}.COMMON_STRIDE", "16")
+V3: tuple[str, ...] = (
+    f"{HEAD}.NAME",
+    "DeepLabV3Head",
+    f"{HEAD}.IN_FEATURES",
+    "['res5']",
+    f"{HEAD}.COMMON_STRIDE",
+    "16",
+)
 V3 += ("MODEL.RESNETS.OUT_FEATURES", "['res5']")
 
 

@@ -58,3 +58,18 @@ def test_class_names_of_the_data_set() -> None:
     assert model.spec.class_names == ()  # nobody knows shapes_val
     with pytest.raises(ConfigError, match="2 class names were given for 8 classes"):
         load_model(DEMO / "config.yaml", DEMO / "model_final.pth", class_names=["a", "b"])
+
+
+def test_a_lazy_config_gives_the_same_model() -> None:
+    lazy = Path(__file__).parents[1] / "config" / "lazy_files" / "demo.py"
+    weights = DEMO / "model_final.pth"
+    ours, theirs = load_model(lazy, weights), load_model(DEMO / "config.yaml", weights)
+    assert ours.spec == theirs.spec and ours.config == theirs.config
+    assert ours.source["config"] == "demo.py" and ours.source["config_sha256"]
+    changed = load_model(
+        lazy, weights, overrides=["model.roi_heads.box_predictor.test_score_thresh", 0.5], min_size=100, max_size=200
+    )
+    assert changed.spec.thresholds is not None and changed.spec.thresholds.score == 0.5
+    assert (changed.spec.preprocess.min_size, changed.spec.preprocess.max_size) == (100, 200)
+    with pytest.raises(WeightsError, match=r"missing roi_heads\.mask_head\.mask_fcn1\.norm\.running_mean"):
+        load_model(lazy, weights, overrides=["model.roi_heads.mask_head.conv_norm=BN"])

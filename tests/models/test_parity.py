@@ -17,6 +17,9 @@ ALL_CASES = [
     for image in json.loads(file.read_text())["images"]
 ]
 STAGE = 1e-3  # of the largest value of the stage
+# PointRend mends the 784 least sure cells of a mask. Which is the last of them differs in the last digit: all cells of
+# the goldens that are far from detectron2's stand at the places 783 to 790 of that order, or beside one that did.
+MENDED = 2e-3  # of a mask's cells
 BOXES_PX, SCORES, MASK_PIXELS, KEYPOINTS_PX = 0.02, 2e-4, 1e-3, 0.1
 
 
@@ -33,7 +36,9 @@ ALLOWED = {
     "LVISv0.5-InstanceSegmentation/mask_rcnn_X_101_32x8d_FPN_1x": Allowed(5e-4, 0.05),
     "LVISv1-InstanceSegmentation/mask_rcnn_X_101_32x8d_FPN_1x": Allowed(5e-4, 0.05),
     "Misc/scratch_mask_rcnn_R_50_FPN_3x_gn": Allowed(4e-4),
+    "new_baselines/mask_rcnn_regnetx_4gf_dds_FPN_100ep_LSJ": Allowed(4e-4),
     "Misc/mask_rcnn_R_50_FPN_3x_dconv_c3-c5": Allowed(1e-3),
+    "projects/PointRend/configs/InstanceSegmentation/pointrend_rcnn_X_101_32x8d_FPN_3x_coco": Allowed(3e-3),
     "projects/MViTv2/configs/mask_rcnn_mvitv2_t_3x": Allowed(1e-3, 0.1),
     "projects/ViTDet/configs/COCO/cascade_mask_rcnn_mvitv2_b_in21k_100ep": Allowed(1e-3, 0.1),
 }
@@ -154,7 +159,8 @@ def test_detections(case: Any) -> None:
     if "mask_probs" in outputs:
         stored = [(mine, theirs) for mine, theirs in pairs if theirs < len(expected["raw/masks"])]
         difference = outputs["mask_probs"][[m for m, _ in stored]] - expected["raw/masks"][[t for _, t in stored]]
-        assert np.abs(difference).max() <= 10 * allowed.scores  # stored as float16
+        far = np.abs(difference) > 10 * allowed.scores  # stored as float16
+        assert far.mean(axis=(1, 2)).max(initial=0) <= (MENDED if hasattr(golden.core.roi_heads.mask_head, "sides") else 0)
     assert ("mask_probs" in outputs) == ("raw/masks" in expected)
 
     info = golden.facts["images"][image]

@@ -122,7 +122,7 @@ def test_instances() -> None:
     assert found.instances.scores[0] == 0
     outputs["center"][0, 0, 3, 5] = 0.25
     probability = np.exp(9) / (np.exp(9) + np.exp(5) + 2)
-    (score,) = run(outputs).instances.scores.tolist()  # type: ignore[union-attr]
+    (score,) = run(outputs).instances.scores.tolist()
     assert score == pytest.approx(0.25 * probability, rel=1e-5)
 
 

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ def rescaled(box, input_size=(10, 10), image_size=(10, 10)):
 
 
 # box on 10 x 10, the image's size -> box, kept
-CASES = {
+CASES: dict[str, Any] = {
     "as it was": ([5, 5, 4, 2, 30], (10, 10), [5, 5, 4, 2, 30], True),
     "twice": ([5, 5, 4, 2, 30], (20, 20), [10, 10, 8, 4, 30], True),
     "wider": ([5, 5, 4, 2, 0], (10, 30), [15, 5, 12, 2, 0], True),

@@ -14,7 +14,14 @@ from torch import nn
 from d2deploy.errors import WeightsError
 from d2deploy.weights.match import load_weights
 from d2deploy.weights.read import Checkpoint, read_checkpoint
-from d2deploy.weights.rename import Shape, from_caffe2, from_torchvision, is_torchvision, match_by_suffix
+from d2deploy.weights.rename import (
+    Shape,
+    from_caffe2,
+    from_older,
+    from_torchvision,
+    is_torchvision,
+    match_by_suffix,
+)
 
 CASES: dict[str, tuple[dict[str, Shape], dict[str, Shape], dict[str, str]]] = {
     "same": ({"a.w": (1,)}, {"a.w": (1,)}, {"a.w": "a.w"}),
@@ -291,3 +298,31 @@ def test_only_a_frozen_norm_gets_statistics():
     assert counted.missing == ("norm.running_mean", "norm.running_var")
     absent = load_weights(network(shapes), Checkpoint(tensors={"x": torch.zeros(2)}))
     assert len(absent.missing) == 4
+
+
+OLDER = {
+    "roi_heads.mask_point_head.fc1.weight": "roi_heads.mask_head.point_head.fc1.weight",
+    "roi_heads.mask_point_head.predictor.bias": "roi_heads.mask_head.point_head.predictor.bias",
+    "roi_heads.mask_coarse_head.coarse_mask_fc2.bias": "roi_heads.mask_head.coarse_head.fc2.bias",
+    "roi_heads.mask_head.coarse_head.coarse_mask_fc1.weight": "roi_heads.mask_head.coarse_head.fc1.weight",
+    "roi_heads.mask_coarse_head.prediction.weight": "roi_heads.mask_head.coarse_head.prediction.weight",
+    "roi_heads.mask_head.mask_fcn1.weight": "roi_heads.mask_head.mask_fcn1.weight",
+    "sem_seg_head.point_head.fc1.weight": "sem_seg_head.point_head.fc1.weight",
+}
+
+
+def test_names_of_an_older_detectron2():
+    tensors = {name: torch.zeros(1) for name in OLDER}
+    assert list(from_older(tensors)) == list(OLDER.values())
+    assert all(ours is theirs for ours, theirs in zip(from_older(tensors).values(), tensors.values(), strict=True))
+    with pytest.raises(WeightsError, match=r"both roi_heads\.mask_head\.coarse_head\.fc1\.weight"):
+        from_older(dict.fromkeys(("roi_heads.mask_coarse_head.coarse_mask_fc1.weight", *OLDER), torch.zeros(1)))
+
+
+def test_older_names_are_read_by_load_weights():
+    heads = nn.ModuleDict({"mask_head": nn.ModuleDict({"coarse_head": nn.ModuleDict({"fc1": nn.Linear(2, 2)})})})
+    old = {
+        f"roi_heads.mask_coarse_head.coarse_mask_fc1.{name}": torch.ones_like(tensor)
+        for name, tensor in nn.Linear(2, 2).state_dict().items()
+    }
+    assert load_weights(nn.ModuleDict({"roi_heads": heads}), Checkpoint(tensors=old)).ok

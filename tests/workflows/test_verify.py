@@ -10,8 +10,8 @@ from d2deploy.artifact import ModelSpec, Preprocess, Thresholds
 from d2deploy.errors import ImageError, Mismatch
 from d2deploy.results import Instances
 from d2deploy.workflows import verify as module
-from d2deploy.workflows.sample import Sample, demo_images, sample_images
 from d2deploy.workflows.compare import compare
+from d2deploy.workflows.sample import Sample, demo_images, sample_images
 from d2deploy.workflows.verify import Budget, Report, verify
 
 BUDGET = Budget()

@@ -97,17 +97,27 @@ def fold_norms(core: nn.Module) -> nn.Module:
     torch.export could not take them all anyway: on a C4 model's boxes, whose number it does not know, it asks whether
     there are any before it lets a batch norm run.
     """
-    for module in core.modules():
-        norm: Any = getattr(module, "norm", None)
-        if isinstance(module, nn.Conv2d) and hasattr(norm, "running_var"):
-            scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
-            before = 0 if module.bias is None else module.bias.double()
-            bias = norm.bias.double() + (before - norm.running_mean.double()) * scale
-            weight = module.weight.double() * scale[:, None, None, None]
-            module.weight = nn.Parameter(weight.float(), requires_grad=False)
-            module.bias = nn.Parameter(bias.float(), requires_grad=False)
+    for module in list(core.modules()):
+        # Inside the convolution, or beside it (models/regnet.py).
+        if isinstance(module, nn.Conv2d) and _fold(module, getattr(module, "norm", None)):
             module.norm = None  # type: ignore[assignment]
+        for conv, norm in getattr(module, "norm_beside", {}).items():
+            if _fold(getattr(module, conv, None), getattr(module, norm, None)):
+                setattr(module, norm, nn.Identity())
     return core
+
+
+def _fold(conv: Any, norm: Any) -> bool:
+    """Multiply a batch norm into the convolution before it; whether there are both."""
+    if conv is None or not hasattr(norm, "running_var"):
+        return False
+    scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
+    before = 0 if conv.bias is None else conv.bias.double()
+    bias = norm.bias.double() + (before - norm.running_mean.double()) * scale
+    weight = conv.weight.double() * scale[:, None, None, None]
+    conv.weight = nn.Parameter(weight.float(), requires_grad=False)
+    conv.bias = nn.Parameter(bias.float(), requires_grad=False)
+    return True
 
 
 @torch.library.custom_op("d2deploy::nms", mutates_args=())

@@ -154,9 +154,7 @@ def _problem(text: str, node: Any) -> yaml.constructor.ConstructorError:
 
 def _advice(error: yaml.MarkedYAMLError, text: str) -> str:
     if "_target_:" in text:
-        return (
-            "The file looks like a LazyConfig, which is not supported yet. Give a YAML config with keys such as MODEL."
-        )
+        return "The file is the dump of a LazyConfig, which is no base of a YAML config. Give a YAML config."
     if "could not determine a constructor" in (error.problem or ""):
         return "The tag would run code, which d2deploy never does. Write the value itself."
     if isinstance(error, yaml.constructor.ConstructorError):

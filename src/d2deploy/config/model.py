@@ -39,7 +39,8 @@ def read_model_config(
     pairs = list(_pairs(overrides))
     cfg = config_of(str(config_file), pairs) if is_official(config_file) else read_config(config_file, pairs)
     config = model_config(cfg)
-    sizes = {name: size for name, size in (("min_size", min_size), ("max_size", max_size)) if size is not None}
+    given: dict[str, Any] = {"min_size": min_size, "max_size": max_size}
+    sizes = {name: size for name, size in given.items() if size is not None}
     return dataclasses.replace(config, input=dataclasses.replace(config.input, **sizes))
 
 

@@ -40,7 +40,7 @@ def read_config(path: str | Path, overrides: Sequence[Any] = ()) -> Node:
     """
     path = Path(path)
     if path.suffix == ".py":
-        raise ConfigError(f"{path} is a LazyConfig, which is not supported yet. Give a YAML config.")
+        raise ConfigError(f"{path} is a LazyConfig, which is no base of a YAML config. Give a YAML config.")
     layers = _upgraded(_layers(path, ()))
     base = extended(defaults(used_projects(_folded(layers), overrides)))
     layers = _known(layers, base)

@@ -12,6 +12,7 @@ from d2deploy.models import registered
 from d2deploy.models.fpn import FPN
 from d2deploy.models.mvit import MViT
 from d2deploy.models.registered import ShapeSpec, make_part
+from d2deploy.models.regnet import RegNet
 from d2deploy.models.resnet import ResNet
 from d2deploy.models.simple_feature_pyramid import SimpleFeaturePyramid
 from d2deploy.models.swin import SwinTransformer
@@ -44,6 +45,10 @@ def _resnet(config: schema.ResNet, in_channels: int) -> nn.Module:
     return ResNet(config, in_channels=in_channels)
 
 
+def _regnet(config: schema.RegNet, in_channels: int) -> nn.Module:
+    return RegNet(config, in_channels=in_channels)
+
+
 def _simple_feature_pyramid(config: schema.SimpleFeaturePyramid, in_channels: int) -> nn.Module:
     return SimpleFeaturePyramid(config, build_backbone(config.net, in_channels=in_channels))
 
@@ -71,6 +76,7 @@ BACKBONES: dict[type, Callable[[Any, int], nn.Module]] = {
     schema.FPN: _fpn,
     schema.MViT: _mvit,
     schema.Registered: _registered,
+    schema.RegNet: _regnet,
     schema.ResNet: _resnet,
     schema.SimpleFeaturePyramid: _simple_feature_pyramid,
     schema.SwinTransformer: _swin,

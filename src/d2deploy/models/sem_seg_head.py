@@ -11,6 +11,7 @@ from d2deploy.models.alias import Alias
 from d2deploy.models.backbone import levels_of, levels_with, shapes_of
 from d2deploy.models.conv import Conv2d
 from d2deploy.models.deeplab import DeepLabV3Head, DeepLabV3PlusHead
+from d2deploy.models.point_rend.sem_seg_head import PointRendSemSegHead
 from d2deploy.models.registered import FirstOfPair, make_part
 from d2deploy.registry import SEM_SEG_HEADS_REGISTRY
 
@@ -33,14 +34,18 @@ class SemSegFPNHead(nn.Module):
 
     def forward(self, features: dict[str, Tensor]) -> Tensor:
         """{level: [N,C,H/stride,W/stride]} -> logits [N,classes,H,W]."""
+        return nn.functional.interpolate(
+            self.layers(features), scale_factor=float(self.common_stride), mode="bilinear", align_corners=False
+        )
+
+    def layers(self, features: dict[str, Tensor]) -> Tensor:
+        """{level: [N,C,H/stride,W/stride]} -> logits [N,classes,H/common_stride,W/common_stride]."""
         merged: list[Tensor] = []
         for i, branch in enumerate(self.branches):
             level = branch(features[self.in_features[i]])
             merged = [merged[0] + level] if len(merged) > 0 else [level]
-        logits = self.predictor(merged[0])
-        return nn.functional.interpolate(
-            logits, scale_factor=float(self.common_stride), mode="bilinear", align_corners=False
-        )
+        logits: Tensor = self.predictor(merged[0])
+        return logits
 
 
 def _branch(config: schema.SemSegFPNHead, channels: int, stride: int) -> nn.Sequential:
@@ -75,10 +80,11 @@ def _check(config: schema.SemSegFPNHead, strides: dict[str, int], *, padding: in
                 f"MODEL.SEM_SEG_HEAD.COMMON_STRIDE is {common}, and level {name} has stride {strides[name]}, which is "
                 f"not {common}, {common * 2}, {common * 4} ... Choose a smaller stride, or other IN_FEATURES."
             )
-    if len(config.in_features) > 1 and padding % max(strides[name] for name in config.in_features):
+    largest = max(strides[name] for name in config.in_features)
+    if len(config.in_features) > 1 and (padding == 0 or padding % largest):
         raise ConfigError(
             f"The levels {', '.join(config.in_features)} cannot be added for every image size: the backbone pads its "
-            f"input to multiples of {padding} only. Use an FPN backbone, or one level in SEM_SEG_HEAD.IN_FEATURES."
+            f"input to multiples of {max(padding, 1)}. Use an FPN backbone, or one level in SEM_SEG_HEAD.IN_FEATURES."
         )
 
 
@@ -95,9 +101,15 @@ def _registered_head(config: schema.RegisteredSemSegHead, backbone: Any) -> nn.M
     return part
 
 
+def _point_rend_head(config: schema.PointRendSemSegHead, backbone: Any) -> PointRendSemSegHead:
+    levels = levels_with(backbone, config.point.in_features)
+    return PointRendSemSegHead(config, coarse=_fpn_head(config.coarse, backbone), channels=levels.channels)
+
+
 SEM_SEG_HEADS: dict[type, Callable[[Any, Any], nn.Module]] = {
     schema.DeepLabV3Head: _deeplab_v3_head,
     schema.DeepLabV3PlusHead: _deeplab_v3_plus_head,
+    schema.PointRendSemSegHead: _point_rend_head,
     schema.RegisteredSemSegHead: _registered_head,
     schema.SemSegFPNHead: _fpn_head,
 }

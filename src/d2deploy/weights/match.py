@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 
 from d2deploy.errors import WeightsError
 from d2deploy.optional import optional
-from d2deploy.weights.rename import CLASSIFIER, Shape, from_caffe2, from_torchvision, is_torchvision, match_by_suffix
+from d2deploy.weights.rename import (
+    CLASSIFIER,
+    Shape,
+    from_caffe2,
+    from_older,
+    from_torchvision,
+    is_torchvision,
+    match_by_suffix,
+)
 
 if TYPE_CHECKING:
     import torch  # noqa: TID251 - its types only
@@ -158,7 +166,7 @@ def load_weights(module: "nn.Module", checkpoint: "Checkpoint") -> LoadReport:
 
 
 def _under_network_names(network: "dict[str, torch.Tensor]", checkpoint: "Checkpoint") -> "dict[str, torch.Tensor]":
-    tensors, needs_matching = checkpoint.tensors, checkpoint.needs_matching
+    tensors, needs_matching = from_older(checkpoint.tensors), checkpoint.needs_matching
     if needs_matching and checkpoint.author == "Caffe2":
         tensors = from_caffe2(tensors)
     elif is_torchvision(tensors) and not any("layer1." in name for name in network):

@@ -1,7 +1,7 @@
 """Names of tensors: which tensor of a checkpoint belongs to which tensor of the network.
 
-Two conventions other than detectron2's own are known, each as a table of rules: that of Caffe2 (Detectron's models, and
-the ImageNet backbones that it began with) and that of torchvision's ResNet. Facts: detectron2 at 02b5c4e2,
+Conventions other than detectron2's own are known, each as a table of rules: that of Caffe2 (Detectron's models, and the
+ImageNet backbones that it began with), that of torchvision's ResNet, and detectron2's own older names. Facts: detectron2 at 02b5c4e2,
 checkpoint/c2_model_loading.py and tools/convert-torchvision-to-d2.py.
 """
 
@@ -68,6 +68,14 @@ _TORCHVISION: Rules = (
 )
 _SIGNS_OF_TORCHVISION = {"conv1.weight", "bn1.weight", "layer1.0.conv1.weight"}
 
+# What detectron2 itself called otherwise once: PointRend's heads until February 2021 (projects/PointRend/point_rend/
+# roi_heads.py and mask_head.py, which still read these names).
+_OLDER: Rules = (
+    (r"^roi_heads\.mask_point_head\.", "roi_heads.mask_head.point_head."),
+    (r"^roi_heads\.mask_coarse_head\.", "roi_heads.mask_head.coarse_head."),
+    (r"^(roi_heads\.mask_head\.(coarse|parameter)_head)\.coarse_mask_fc", r"\1.fc"),
+)
+
 # What a network trained to classify leaves behind, and no detector has.
 CLASSIFIER = re.compile(r"(fc1000|linear|stem\.fc|head\.fc)\.(weight|bias)|stem\.conv1\.bias")
 
@@ -90,6 +98,12 @@ def is_torchvision(names: Iterable[str]) -> bool:
 def from_torchvision(tensors: "Mapping[str, torch.Tensor]") -> "dict[str, torch.Tensor]":
     """The tensors of torchvision's ResNet under the ends of detectron2's names."""
     names = _renamed(tensors, _TORCHVISION)
+    return {names[name]: tensor for name, tensor in tensors.items()}
+
+
+def from_older(tensors: "Mapping[str, torch.Tensor]") -> "dict[str, torch.Tensor]":
+    """Tensors that an older detectron2 saved, under its names of today; all others as they are."""
+    names = _renamed(tensors, _OLDER)
     return {names[name]: tensor for name, tensor in tensors.items()}
 
 

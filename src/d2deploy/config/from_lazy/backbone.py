@@ -14,13 +14,14 @@ BACKBONES, by the target's short name (config/lazy/targets.py has those):
 """
 
 from collections.abc import Callable
-from typing import Any
 
 from d2deploy.config import schema
 from d2deploy.config.from_lazy.arguments import Arguments
 from d2deploy.config.from_lazy.levels import Given, Level, Levels, are_pyramid, check_equal, check_groups, chosen
+from d2deploy.config.from_lazy.regnet import anynet, regnet
 from d2deploy.config.from_lazy.resnet import resnet
 from d2deploy.config.from_lazy.transformers import mvit, swin, vit
+from d2deploy.config.schema.backbone import BottomUp
 from d2deploy.errors import ConfigError
 
 
@@ -35,6 +36,8 @@ def backbone(call: Arguments, in_channels: int) -> Given:
 def _fpn(call: Arguments, in_channels: int) -> Given:
     """FPN (modeling/backbone/fpn.py)."""
     bottom_up = backbone(call.call("bottom_up"), in_channels)
+    if not isinstance(bottom_up.config, BottomUp):
+        raise _no_pyramid_on(bottom_up, f"{call.where}.bottom_up")
     in_features = chosen(call, "in_features", bottom_up.levels)
     strides = [bottom_up.levels[name].stride for name in in_features]
     if not are_pyramid(strides):
@@ -42,7 +45,7 @@ def _fpn(call: Arguments, in_channels: int) -> Given:
     channels = call.whole("out_channels")
     levels = {f"p{stride.bit_length() - 1}": Level(channels, stride) for stride in strides}
     top, top_in, levels = top_block(call, bottom_up.levels, levels)
-    config: Any = schema.FPN(
+    config = schema.FPN(
         bottom_up=bottom_up.config,
         in_features=in_features,
         out_channels=channels,
@@ -59,6 +62,8 @@ def _fpn(call: Arguments, in_channels: int) -> Given:
 def _simple_feature_pyramid(call: Arguments, in_channels: int) -> Given:
     """SimpleFeaturePyramid (modeling/backbone/vit.py)."""
     net = backbone(call.call("net"), in_channels)
+    if not isinstance(net.config, schema.ViT | BottomUp):
+        raise _no_pyramid_on(net, f"{call.where}.net")
     in_feature = call.one_of("in_feature", tuple(net.levels))
     scales = call.reals("scale_factors", positive=True)
     width, stride = net.levels[in_feature]
@@ -81,6 +86,10 @@ def _simple_feature_pyramid(call: Arguments, in_channels: int) -> Given:
     )
     check_groups(call.where, config.norm, channels, *(width // int(scale) for scale in scales if scale > 1))
     return Given(config, levels)
+
+
+def _no_pyramid_on(given: Given, where: str) -> ConfigError:
+    return ConfigError(f"{where} is a {type(given.config).__name__}; d2deploy builds no pyramid on that.")
 
 
 def top_block(call: Arguments, below: Levels, levels: dict[str, Level]) -> tuple[str, str, dict[str, Level]]:
@@ -117,8 +126,10 @@ def _above(levels: dict[str, Level], count: int) -> dict[str, Level]:
 
 
 BACKBONES: dict[str, Callable[[Arguments, int], Given]] = {
+    "AnyNet": anynet,
     "FPN": _fpn,
     "MViT": mvit,
+    "RegNet": regnet,
     "ResNet": resnet,
     "SimpleFeaturePyramid": _simple_feature_pyramid,
     "SwinTransformer": swin,

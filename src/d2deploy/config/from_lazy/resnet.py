@@ -32,7 +32,7 @@ class _Stage(NamedTuple):
 
     where: str
     block: str
-    count: int
+    num_blocks: int
     in_channels: int
     out_channels: int
     bottleneck: int
@@ -69,7 +69,7 @@ def res5_of(call: Arguments, *, in_channels: int) -> schema.ResNet:
     stage = _made_stage(call)
     check_equal(f"{call.where}.in_channels", stage.in_channels, in_channels, "the backbone")
     call.done()
-    depth = next((d for d, counts in BLOCKS.items() if counts[3] == stage.count and _fits(stage.block, d)), None)
+    depth = next((d for d, counts in BLOCKS.items() if counts[3] == stage.num_blocks and _fits(stage.block, d)), None)
     if depth is None or stage.stride != 2 or stage.dilation != 1 or stage.out_channels % 8 or stage.bottleneck % 8:
         raise ConfigError(f"{call.where} is no res5 of a ResNet of depth {', '.join(map(str, BLOCKS))} with stride 2.")
     check_groups(call.where, stage.blocks.norm, stage.out_channels, stage.bottleneck)
@@ -135,7 +135,7 @@ def _made_stage(call: Arguments) -> _Stage:
     return _Stage(
         where=call.where,
         block=block,
-        count=count,
+        num_blocks=count,
         in_channels=call.whole("in_channels"),
         out_channels=call.whole("out_channels"),
         bottleneck=0 if block == _BASIC else call.whole("bottleneck_channels"),
@@ -236,7 +236,7 @@ def _shared(where: str, stages: Sequence[_Stage]) -> _Blocks:
 
 
 def _depth(where: str, stages: Sequence[_Stage]) -> int:
-    counts = tuple(stage.count for stage in stages)
+    counts = tuple(stage.num_blocks for stage in stages)
     for depth, blocks in BLOCKS.items():
         if blocks[: len(counts)] == counts and all(_fits(stage.block, depth) for stage in stages):
             return depth

@@ -90,7 +90,7 @@ def check_targets(node: LazyNode, name: str = "") -> None:
         lines = [f"  {where}: {target}{_hint(target)}" for where, target in unknown]
         raise UnknownKey(
             "The config names classes or functions that d2deploy does not have:\n" + "\n".join(lines) + "\n"
-            "Register a part of your own (--import my_module), or remove it from the config."
+            "Remove them. Parts of your own (--import my_module) have their names in YAML configs only."
         )
 
 

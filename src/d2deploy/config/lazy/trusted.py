@@ -72,7 +72,8 @@ class _Runner:
         def named(name: str, wanted: Any) -> Name:
             return Name(name if wanted else name.partition(".")[0], special)
 
-        def import_(name: str, names: Any = None, local: Any = None, wanted: Any = (), level: int = 0) -> Any:
+        def import_(name: str, *place: Any) -> Any:
+            names, local, wanted, level = (*place, *(None, None, (), 0)[len(place) :])
             if level and names is not None and names.get("__name__") == MODULE:
                 return self._relative(source, name, level)
             if name.partition(".")[0] in NAMED:

@@ -27,6 +27,7 @@ from d2deploy.config.schema.point_rend import (
     Subdivision,
 )
 from d2deploy.config.schema.proposals import RPN, Anchors, PrecomputedProposals
+from d2deploy.config.schema.regnet import RegNet
 from d2deploy.config.schema.registered import (
     Registered,
     RegisteredArchitecture,
@@ -87,6 +88,7 @@ __all__ = [
     "PrecomputedProposals",
     "ProposalNetwork",
     "ROIHeads",
+    "RegNet",
     "Registered",
     "RegisteredArchitecture",
     "RegisteredMaskHead",

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from d2deploy.config.schema.mvit import MViT
+from d2deploy.config.schema.regnet import RegNet
 from d2deploy.config.schema.swin import SwinTransformer
 
 
@@ -42,4 +43,4 @@ class FPN:
     square_size: int = 0  # the input is padded to a square of this side; 0: to a multiple of the stride
 
 
-BottomUp = ResNet | MViT | SwinTransformer  # what a pyramid can stand on
+BottomUp = ResNet | RegNet | MViT | SwinTransformer  # what a pyramid can stand on

@@ -6,7 +6,9 @@ from d2deploy.config.schema.backbone import FPN, ResNet
 from d2deploy.config.schema.dense import RetinaNet
 from d2deploy.config.schema.input import Input
 from d2deploy.config.schema.mvit import MViT
+from d2deploy.config.schema.point_rend import PointRendSemSegHead
 from d2deploy.config.schema.proposals import RPN, PrecomputedProposals
+from d2deploy.config.schema.regnet import RegNet
 from d2deploy.config.schema.registered import (
     Registered,
     RegisteredArchitecture,
@@ -71,8 +73,8 @@ class PanopticDeepLab:
     predict_instances: bool
 
 
-Backbone = ResNet | FPN | SimpleFeaturePyramid | ViT | SwinTransformer | MViT | Registered
-SemSegHead = SemSegFPNHead | DeepLabV3Head | DeepLabV3PlusHead | RegisteredSemSegHead
+Backbone = ResNet | RegNet | FPN | SimpleFeaturePyramid | ViT | SwinTransformer | MViT | Registered
+SemSegHead = SemSegFPNHead | PointRendSemSegHead | DeepLabV3Head | DeepLabV3PlusHead | RegisteredSemSegHead
 Architecture = (
     GeneralizedRCNN
     | ProposalNetwork

@@ -87,3 +87,8 @@ class PointRendSemSegHead:
     point: StandardPointHead
     steps: int
     num_points: int  # mended at each step
+
+    @property
+    def num_classes(self) -> int:
+        """Of both heads."""
+        return self.coarse.num_classes

@@ -81,9 +81,7 @@ def wholes(cfg: Node, key: str, *, least: int = 1) -> tuple[int, ...]:
     return tuple(value)
 
 
-def per_level(
-    cfg: Node, key: str, *, levels: Sequence[str], positive: bool = True
-) -> tuple[tuple[float, ...], ...]:
+def per_level(cfg: Node, key: str, *, levels: Sequence[str], positive: bool = True) -> tuple[tuple[float, ...], ...]:
     """A list of numbers, above 0 where `positive`, for each of `levels`; one list, flat or nested, stands for all of them.
 
     The rule is detectron2's (modeling/anchor_generator.py at 02b5c4e2).

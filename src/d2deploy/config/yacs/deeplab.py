@@ -12,6 +12,7 @@ from d2deploy.config.yacs.checks import Supported, at, flag, names, real, refuse
 from d2deploy.errors import ConfigError
 
 _SEMANTIC, _EMBED, _PANOPTIC = "MODEL.SEM_SEG_HEAD", "MODEL.INS_EMBED_HEAD", "MODEL.PANOPTIC_DEEPLAB"
+_THING_IDS = "DATASETS.THING_IDS"  # ours: see projects.yaml
 _MAX_DIVISOR = 4096
 
 
@@ -134,19 +135,19 @@ def _size_divisibility(cfg: Node) -> int:
 
 def _thing_ids(cfg: Node) -> tuple[int, ...]:
     """Which channels of sem_seg are things: detectron2 knows it from the metadata of DATASETS.TRAIN[0]."""
-    given = wholes(cfg, f"{_PANOPTIC}.THING_IDS", least=0)
+    given = wholes(cfg, _THING_IDS, least=0) if "THING_IDS" in cfg.DATASETS else ()
     dataset = next(iter((*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST)), "")
     found = given or things_of(dataset)
     if not found:
         raise ConfigError(
             f"Nobody knows which classes are things: detectron2 has no panoptic dataset {dataset!r} (DATASETS.TRAIN). "
-            f'Say it with the override {_PANOPTIC}.THING_IDS "[11,12,13]": the contiguous ids of the thing classes.'
+            f'Say it with the override {_THING_IDS} "[11,12,13]": the contiguous ids of the thing classes.'
         )
     classes = whole(cfg, f"{_SEMANTIC}.NUM_CLASSES")
     if max(found) >= classes:
         raise ConfigError(
             f"{_SEMANTIC}.NUM_CLASSES is {classes}, but "
-            + (f"{_PANOPTIC}.THING_IDS" if given else f"the things of {dataset}")
-            + f" go up to {max(found)}. Set {_PANOPTIC}.THING_IDS to those of your own classes."
+            + (_THING_IDS if given else f"the things of {dataset}")
+            + f" go up to {max(found)}. Set {_THING_IDS} to those of your own classes."
         )
     return tuple(sorted(set(found)))

@@ -14,6 +14,7 @@ from d2deploy.config.yacs.deeplab import (
     supported_deeplab,
 )
 from d2deploy.config.yacs.own_parts import own, without_own
+from d2deploy.config.yacs.point_rend import point_rend_sem_seg_head, supported_point_rend_sem_seg
 from d2deploy.config.yacs.rcnn import generalized_rcnn, supported_rcnn
 
 
@@ -83,9 +84,18 @@ def _supported_fpn_head(cfg: Node) -> Supported:
     return {"MODEL.SEM_SEG_HEAD.NORM": NORMS}
 
 
+def _supported_point_rend(cfg: Node) -> Supported:
+    return {**_supported_fpn_head(cfg), **supported_point_rend_sem_seg(cfg)}
+
+
+def _point_rend_head(cfg: Node) -> schema.PointRendSemSegHead:
+    return point_rend_sem_seg_head(cfg, sem_seg_fpn_head(cfg))
+
+
 SEM_SEG_HEADS: dict[str, _Row] = {
     "DeepLabV3Head": _Row(deeplab_v3_head, supported_deeplab),
     "DeepLabV3PlusHead": _Row(deeplab_v3_plus_head, supported_deeplab),
     "PanopticDeepLabSemSegHead": _Row(panoptic_deeplab_sem_seg_head, supported_deeplab),
+    "PointRendSemSegHead": _Row(_point_rend_head, _supported_point_rend),
     "SemSegFPNHead": _Row(sem_seg_fpn_head, _supported_fpn_head),
 }
