@@ -12,7 +12,7 @@ install: $(INSTALLED)
 
 # Again only when what it installs has changed. An interrupted install leaves no stamp, so the next one repairs it.
 $(INSTALLED): pyproject.toml constraints.txt
-	@echo "Installing into $(VENV): about 1.2 GB, a minute or two"
+	@echo "Installing into $(VENV): about 1.4 GB, a minute or two"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[dev]'
 	@touch $@

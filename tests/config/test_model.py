@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from d2deploy.config import schema
+from d2deploy.config.lazy.read import read_carried
 from d2deploy.config.model import is_official, read_model_config
 from d2deploy.config.zoo import zoo_models
 from d2deploy.errors import ConfigError, UnknownKey
@@ -74,6 +76,14 @@ def test_sizes_go_over_the_config(name):
 def test_wrong_sizes(sizes):
     with pytest.raises(ConfigError, match=f"{next(iter(sizes))} is .*a whole number of at least"):
         read_model_config(NAME, **sizes)
+
+
+def test_a_whole_dump_needs_nothing_else(tmp_path):
+    dump = read_carried(f"{NAME}.py", ["train.init_checkpoint=model_final.pth"]).to_dict()
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(dump))
+    config = read_model_config(tmp_path / "config.yaml")
+    assert config == read_model_config(f"{NAME}.py", ["train.init_checkpoint=model_final.pth"])
+    assert (config.input.min_size, config.weights, config.dataset) == (800, "model_final.pth", "coco_2017_val")
 
 
 def test_a_dump_needs_sizes(tmp_path):

@@ -82,7 +82,7 @@ def test_every_format_needs_an_extra_that_exists():
 
 def test_every_extra_is_in_the_installation_table():
     documented = set(
-        re.findall(r"^\|.*\| `d2deploy\[(\w+)\]` \|", (REPO / "docs/install.md").read_text(), re.MULTILINE)
+        re.findall(r"^\|.*\| `d2deploy\[([\w-]+)\]` \|", (REPO / "docs/install.md").read_text(), re.MULTILINE)
     )
     assert documented == set(EXTRAS)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import d2deploy
 
-HEAVY = {"torch", "onnx", "onnxruntime", "onnxscript", "pycocotools"}
+HEAVY = {"torch", "onnx", "onnxruntime", "onnxscript", "openvino", "pycocotools"}
 ROOMS_OF_TORCH = {"models", "ops", "backends", "modeling"}
 ROOT = Path(d2deploy.__file__).parent
 

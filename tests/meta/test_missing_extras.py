@@ -14,7 +14,7 @@ import sys
 
 class Absent:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("torch", "onnx", "onnxruntime", "onnxscript"):
+        if name.partition(".")[0] in ("torch", "onnx", "onnxruntime", "onnxscript", "openvino"):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Absent())

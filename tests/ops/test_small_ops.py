@@ -17,10 +17,12 @@ from d2deploy.ops.image_index import ImageIndex
 from d2deploy.ops.labelled_nms import LabelledNMS
 from d2deploy.ops.nms import NMS
 from d2deploy.ops.paste_masks import PasteMasks, paste_masks
+from d2deploy.ops.position import AbsolutePosition, RelativeBias, WindowBias
 from d2deploy.ops.prepare_images import PrepareImages
 from d2deploy.ops.roi_align import RoIAlign
 from d2deploy.ops.roi_align_rotated import RoIAlignRotated
 from d2deploy.ops.window_mean import WindowMean
+from d2deploy.ops.windows import PadToWindows, Quarter, ShiftedWindowMask, WindowMerge, WindowPartition
 from d2deploy.postprocess import to_instances
 
 ONES = (1.0, 1.0, 1.0, 1.0)
@@ -119,7 +121,18 @@ LEAF_CASES: dict[type[torch.nn.Module], tuple[torch.nn.Module, list[tuple[Any, .
             (torch.rand(0, 7, 7), torch.zeros(0, 4), 3, 3),
         ],
     ),
+    AbsolutePosition: (AbsolutePosition(), [(torch.rand(1, 2, 3, 3), torch.rand(2, h, 4, 5)) for h in (3, 7)]),
+    PadToWindows: (PadToWindows(4), [(torch.rand(2, 3, 4, 5),), (torch.rand(1, 3, 1, 9),)]),
+    Quarter: (Quarter(), [(torch.rand(2, 3, 4, 5),), (torch.rand(1, 2, 1, 2),)]),
+    RelativeBias: (
+        RelativeBias(more_queries=False),
+        [(torch.rand(2, h, 3, 4), torch.rand(2, 2 * h, 5, 4), torch.rand(9, 4), torch.rand(9, 4)) for h in (1, 4)],
+    ),
+    ShiftedWindowMask: (ShiftedWindowMask(4, 2), [(torch.rand(2, 3, 4, 5),), (torch.rand(1, 6, 9, 2),)]),
+    WindowBias: (WindowBias(3), [(torch.rand(25, 2),)]),
     WindowMean: (WindowMean(2, 3), [(torch.rand(2, 3, 4, 5),), (torch.rand(1, 2, 1, 2),)]),
+    WindowMerge: (WindowMerge(1), [(torch.rand(8, 4, 4, 2), torch.rand(2, h, 7, 1)) for h in (5, 8)]),
+    WindowPartition: (WindowPartition(4, 1), [(torch.rand(2, 3, 4, 5),), (torch.rand(1, 6, 9, 2),)]),
 }
 
 

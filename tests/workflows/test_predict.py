@@ -1,12 +1,17 @@
 """predict's bookkeeping: which images, which picture of which, which ids. Running is shown in test_cli.py."""
 
+import json
 from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from d2deploy.errors import ImageError, OutputError
+from d2deploy.results import Instances, PanopticResult, Proposals, Segment, SemanticResult
+from d2deploy.workflows import predict as module
 from d2deploy.workflows.predict import Given, check_targets, given_images, image_files, image_ids, picture_paths
 
 
@@ -113,3 +118,66 @@ IDS = {
 @pytest.mark.parametrize(("names", "expected"), IDS.values(), ids=IDS)
 def test_every_image_has_an_id_of_its_own(names, expected):
     assert image_ids(given(*names)) == expected
+
+
+LOGITS = np.stack([np.full((4, 10), 0.5), np.linspace(0, 0.75, 10) * np.ones((4, 1))]).astype(np.float32)
+SEMANTIC = SemanticResult(image_size=(4, 10), logits=LOGITS)
+INSTANCES = Instances(
+    image_size=(4, 10),
+    pred_boxes=np.array([[0, 0, 4, 4], [0, 0, 2, 2], [1, 1, 5, 4]], np.float32),
+    scores=np.array([0.9, 0.8, 0.7], np.float32),
+    pred_classes=np.array([1, 0, 1]),
+)
+FOUND = {
+    "3 detections (2 dog, 1 cat)": INSTANCES,
+    "0 detections": INSTANCES[:0],
+    "2 proposals": Proposals(
+        image_size=(4, 10), proposal_boxes=INSTANCES.pred_boxes[:2], objectness_logits=np.array([1, 0], np.float32)
+    ),
+    "2 classes (70% things, 30% sky)": SEMANTIC,
+    "3 segments (2 dog, sky)": PanopticResult(
+        image_size=(4, 10),
+        panoptic_seg=np.array([[0, 1, 2, 3, 3, 3, 3, 3, 3, 3]] * 4, np.int32),
+        segments=tuple(Segment(id=i, is_thing=i < 3, category_id=1) for i in (1, 2, 3)),
+        sem_seg=SEMANTIC,
+        instances=None,
+    ),
+}
+
+
+@pytest.mark.parametrize("line", FOUND)
+def test_every_kind_of_result_is_written_and_drawn(line, tmp_path, monkeypatch):
+    class Fake:
+        spec = SimpleNamespace(
+            class_names=("cat", "dog"),
+            sem_seg_names=("things", "sky"),
+            class_name=("cat", "dog").__getitem__,
+            channel_name=("things", "sky").__getitem__,
+        )
+
+        def __init__(self, source, *, device):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def __call__(self, image):
+            return FOUND[line]
+
+    monkeypatch.setattr(module, "Predictor", Fake)
+    Image.new("RGB", (10, 4)).save(tmp_path / "a.png")
+    found = module.predict("model", [Given("a.png", tmp_path / "a.png")], output=tmp_path / "drawn.png")
+    assert found.lines == [f"a.png: {line} -> {tmp_path / 'drawn.png'}"]
+    assert (tmp_path / "drawn.png").stat().st_size > 100
+    assert found.images[0]["file"] == "a.png"
+    assert json.loads(json.dumps(found.images)) == found.images
+    assert json.loads(json.dumps(found.coco)) == found.coco
+
+
+def test_a_line_ends_somewhere():
+    many = SemanticResult(image_size=(1, 50), logits=np.eye(50, dtype=np.float32)[:, None])
+    line = module._summary(many, SimpleNamespace(channel_name=str))
+    assert line.startswith("50 classes (2% ") and line.endswith(", and 38 more)")

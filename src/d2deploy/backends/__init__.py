@@ -32,6 +32,14 @@ _ROWS = (
         summary="one .onnx file, opset 18, standard operators only; runs in ONNX Runtime",
         methods=("tracing",),
     ),
+    Format(
+        name="openvino",
+        module="openvino",
+        extra="openvino",
+        runtime_extra="openvino-runtime",
+        summary="model.xml and model.bin, made from the ONNX graph; runs in OpenVINO",
+        methods=("tracing",),
+    ),
 )
 
 FORMATS = {row.name: row for row in _ROWS}

@@ -28,7 +28,7 @@ def describe(artifact: Artifact) -> str:
 def _model(spec: ModelSpec) -> list[tuple[str, str]]:
     rule = spec.preprocess
     resize = f"shorter edge {rule.min_size}, longer at most {rule.max_size}" if rule.min_size else "none"
-    channels = next((tensor.shape[1] for tensor in spec.outputs if tensor.name == "sem_seg"), None)
+    channels = next((size for tensor in spec.outputs if tensor.name == "sem_seg" for size in tensor.shape[1:2]), None)
     counts = [
         *([f"{spec.num_classes} classes"] if spec.num_classes else []),
         *([f"{channels} classes of pixels"] if channels else []),

@@ -22,6 +22,7 @@ from d2deploy.runner import Source
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 """What counts as an image when a folder is given; a file named by itself may have any name."""
 STDIN = "-"
+_MANY = 12  # kinds in an image's line
 _ID_DIGITS = 18  # of an id that other programs can read
 
 
@@ -178,7 +179,8 @@ def _encoded(picture: Image.Image, suffix: str) -> bytes:
 
 def _summary(found: Result, spec: ModelSpec) -> str:
     count, what, kinds = _SUMMARIES[type(found)](found, spec)
-    return f"{count} {what}" + (f" ({', '.join(kinds)})" if kinds else "")
+    more = [f"and {len(kinds) - _MANY} more"] if len(kinds) > _MANY else []
+    return f"{count} {what}" + (f" ({', '.join([*kinds[:_MANY], *more])})" if kinds else "")
 
 
 _Summary = tuple[int, str, list[str]]  # how many of what, and their kinds

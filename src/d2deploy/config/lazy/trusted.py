@@ -73,7 +73,8 @@ class _Runner:
             return Name(name if wanted else name.partition(".")[0], special)
 
         def import_(name: str, *place: Any) -> Any:
-            names, local, wanted, level = (*place, *(None, None, (), 0)[len(place) :])
+            given: list[Any] = [*place, *(None, None, (), 0)[len(place) :]]
+            names, local, wanted, level = given
             if level and names is not None and names.get("__name__") == MODULE:
                 return self._relative(source, name, level)
             if name.partition(".")[0] in NAMED:
