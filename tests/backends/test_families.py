@@ -51,7 +51,7 @@ PYRAMID = {
 POINT_REND = {
     "MODEL": {"MASK_ON": True},
     "MODEL.ROI_MASK_HEAD": {"NAME": "PointRendMaskHead", "POOLER_TYPE": "", "POINT_HEAD_ON": True, "FC_DIM": 64},
-    "MODEL.POINT_HEAD": {"NUM_CLASSES": 3, "FC_DIM": 32, "SUBDIVISION_NUM_POINTS": 100},
+    "MODEL.POINT_HEAD": {"NUM_CLASSES": 3, "FC_DIM": 32, "SUBDIVISION_NUM_POINTS": 196, "SUBDIVISION_STEPS": 3},
 }
 DEEPLAB = {
     "INPUT.CROP": {"ENABLED": True, "TYPE": "absolute", "SIZE": [64, 96]},
@@ -111,7 +111,8 @@ FAMILIES: dict[str, list[dict[str, Any]]] = {
                 "IN_FEATURES": ["p3", "p2"],
                 "COARSE_PRED_EACH_LAYER": False,
                 "CLS_AGNOSTIC_MASK": True,
-                "SUBDIVISION_STEPS": 3,
+                "SUBDIVISION_STEPS": 1,
+                "SUBDIVISION_NUM_POINTS": 50,
             },
         },
     ],
@@ -228,6 +229,21 @@ FAMILIES: dict[str, list[dict[str, Any]]] = {
         }
     ],
     "panoptic": [PYRAMID, {"MODEL": {"META_ARCHITECTURE": "PanopticFPN", "MASK_ON": True}}],
+    "point rend semantic": [
+        PYRAMID,
+        {
+            "MODEL": {"META_ARCHITECTURE": "SemanticSegmentor"},
+            "MODEL.SEM_SEG_HEAD": {"NAME": "PointRendSemSegHead"},
+            # More than there are cells at the first step.
+            "MODEL.POINT_HEAD": {
+                "NUM_CLASSES": 8,
+                "FC_DIM": 32,
+                "SUBDIVISION_STEPS": 2,
+                "SUBDIVISION_NUM_POINTS": 5000,
+                "COARSE_PRED_EACH_LAYER": False,
+            },
+        },
+    ],
     "semantic": [PYRAMID, {"MODEL": {"META_ARCHITECTURE": "SemanticSegmentor"}}],
     "pooled by the largest": [
         PYRAMID,

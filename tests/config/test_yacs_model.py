@@ -38,8 +38,9 @@ def test_golden_configs_can_be_built(path, tmp_path):
     config = model_config(read_config(file))
     facts_of = dict(zip(facts["overrides"][::2], facts["overrides"][1::2], strict=True))
     assert config.input.min_size == facts_of["INPUT.MIN_SIZE_TEST"]
-    if isinstance(getattr(config.architecture, "proposals", None), schema.RPN) and "MODEL.RPN.POST_NMS_TOPK_TEST" in facts_of:
-        assert config.architecture.proposals.post_nms_topk == facts_of["MODEL.RPN.POST_NMS_TOPK_TEST"]
+    proposals = getattr(config.architecture, "proposals", None)
+    if isinstance(proposals, schema.RPN) and "MODEL.RPN.POST_NMS_TOPK_TEST" in facts_of:
+        assert proposals.post_nms_topk == facts_of["MODEL.RPN.POST_NMS_TOPK_TEST"]
     names = class_names(config.dataset)
     assert not names or config.detections is None or len(names) == config.detections.num_classes
 
@@ -128,6 +129,7 @@ def test_every_field_of_a_users_config():
     )
 
 
+FEDERATED = ["MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE", "True", "MODEL.ROI_BOX_HEAD.USE_FED_LOSS", "True"]
 # overrides -> where to look -> what must be there
 EFFECTS = [
     (["MODEL.MASK_ON", "False"], "architecture.roi_heads.mask", None),
@@ -144,10 +146,12 @@ EFFECTS = [
     (["MODEL.FPN.NORM", "naiveSyncBN_N"], "backbone.norm", "naiveSyncBN_N"),
     (["MODEL.FPN.NORM", "naiveSyncBN"], "backbone.norm", "naiveSyncBN"),
     (["MODEL.FPN.FUSE_TYPE", "avg"], "backbone.fuse_type", "avg"),
+    (["MODEL.BACKBONE.NAME", "build_fcos_resnet_fpn_backbone"], "backbone.top_in_feature", "p5"),
+    (["MODEL.BACKBONE.NAME", "build_retinanet_resnet_fpn_backbone"], "backbone.top_in_feature", "res5"),
     (["MODEL.RESNETS.DEPTH", "18", "MODEL.RESNETS.RES2_OUT_CHANNELS", "64"], "backbone.bottom_up.depth", 18),
     (["MODEL.RESNETS.OUT_FEATURES", "('stem', 'res2', 'res3', 'res4', 'res5')"], "backbone.out_channels", 256),
     (["MODEL.META_ARCHITECTURE", "ProposalNetwork"], "architecture.proposals.post_nms_topk", 1000),
-    (["MODEL.PROPOSAL_GENERATOR.NAME", "PrecomputedProposals", "MODEL.LOAD_PROPOSALS", "True"], "architecture.proposals", schema.PrecomputedProposals(topk=1000)),
+    (["MODEL.PROPOSAL_GENERATOR.NAME", "PrecomputedProposals"], "architecture.proposals.topk", 1000),
     (["MODEL.LOAD_PROPOSALS", "True"], "architecture.proposals.post_nms_topk", 1000),
     (["MODEL.RPN.CONV_DIMS", "[-1, 64]"], "architecture.proposals.conv_dims", (-1, 64)),
     (["MODEL.RPN.IN_FEATURES", "['p6']", "MODEL.ANCHOR_GENERATOR.SIZES", "[[1]]"], "architecture.proposals.in_features", ("p6",)),
@@ -159,7 +163,7 @@ EFFECTS = [
     (["MODEL.ROI_BOX_HEAD.POOLER_TYPE", "ROIPool"], "architecture.roi_heads.box.pooler.type", "ROIPool"),
     (["MODEL.ROI_BOX_HEAD.NUM_FC", "0", "MODEL.ROI_BOX_HEAD.NUM_CONV", "4"], "architecture.roi_heads.box.conv_dims", (256,) * 4),
     (["MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE", "True"], "architecture.roi_heads.box.use_sigmoid_ce", True),
-    (["MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE", "True", "MODEL.ROI_BOX_HEAD.USE_FED_LOSS", "True"], "architecture.roi_heads.box.use_fed_loss", True),
+    (FEDERATED, "architecture.roi_heads.box.use_fed_loss", True),
     (["MODEL.ROI_MASK_HEAD.NUM_CONV", "0"], "architecture.roi_heads.mask.conv_dims", (256,)),
     (["TEST.AUG.ENABLED", "True"], "input.min_size", 800),
 ]  # fmt: skip
@@ -187,7 +191,7 @@ def test_levels_follow_the_fpn():
 
 UNSUPPORTED = {
     "MODEL.META_ARCHITECTURE": ("PanopticFPN", "SemanticSegmentor", "Mine", ""),
-    "MODEL.BACKBONE.NAME": ("build_fcos_resnet_fpn_backbone", "mine"),
+    "MODEL.BACKBONE.NAME": ("build_vit_backbone", "mine"),
     "MODEL.RESNETS.DEPTH": ("51", "0"),
     "MODEL.RESNETS.NORM": ("bn", "ln"),
     "MODEL.RESNETS.RES5_DILATION": ("2",),
@@ -279,6 +283,20 @@ def test_bad_values_name_the_key_and_what_is_allowed(key, value):
         (["MODEL.RESNETS.NORM", "GN", "MODEL.RESNETS.WIDTH_PER_GROUP", "16"], "multiple of 32"),
         (["MODEL.ANCHOR_GENERATOR.SIZES", "[[1], [2], [3], [4], [5, 6]]"], r"gives \[3, 3, 3, 3, 6\] anchors a cell"),
         (["MODEL.FPN.NORM", "GN", "MODEL.FPN.OUT_CHANNELS", "48"], "multiple of 32"),
+        (
+            [
+                *("MODEL.BACKBONE.NAME", "build_fcos_resnet_fpn_backbone"),
+                *("MODEL.FPN.IN_FEATURES", "['res3', 'res4']", "MODEL.RPN.IN_FEATURES", "['p3']"),
+            ],
+            "stages up to res5 in build_fcos_resnet_fpn_backbone",
+        ),
+        (
+            [
+                *("MODEL.META_ARCHITECTURE", "RetinaNet", "MODEL.BACKBONE.NAME", "build_retinanet_resnet_fpn_backbone"),
+                *("MODEL.RETINANET.NORM", "GN", "MODEL.FPN.OUT_CHANNELS", "48"),
+            ],
+            "MODEL.RETINANET.NORM GN needs a multiple of 32",
+        ),
         (["MODEL.ROI_MASK_HEAD.NORM", "GN", "MODEL.ROI_MASK_HEAD.CONV_DIM", "48"], "multiple of 32"),
     ],
 )

@@ -110,6 +110,8 @@ def test_every_stage(case: Any) -> None:
         assert np.abs(distances).max(axis=-1).min(axis=0).max() <= BOXES_PX
     if hasattr(golden.core, "roi_heads"):
         check_heads(golden.core.roi_heads, features, expected)
+    if "head/0/0/corner" in expected:
+        check_dense_head(golden.core.head, [features[name] for name in golden.core.in_features], expected)
 
 
 def check_maps(maps: dict[str, torch.Tensor], expected: dict[str, np.ndarray], stage: str) -> int:
@@ -124,6 +126,20 @@ def check_maps(maps: dict[str, torch.Tensor], expected: dict[str, np.ndarray], s
         close(stats, expected[f"{stage}/{level}/stats"], f"{stage} {level} statistics")
         compared += 1
     return compared
+
+
+def check_dense_head(head: Any, levels: list[torch.Tensor], expected: dict[str, np.ndarray]) -> None:
+    """What the head's last convolutions give on each level: of classes, of boxes, of centerness in FCOS."""
+    for level, feature in enumerate(levels):
+        hidden = head.bbox_subnet(feature, level)
+        maps = [head.cls_score(head.cls_subnet(feature, level)), head.bbox_pred(hidden)]
+        if hasattr(head, "ctrness"):  # FCOS takes the sigmoids in place, so that is what the golden holds
+            maps = [maps[0].sigmoid(), maps[1], head.ctrness(hidden).sigmoid()]
+        for number, ours in enumerate(maps):
+            corner = expected[f"head/{number}/{level}/corner"]
+            window = ours[0, : corner.shape[0], : corner.shape[1], : corner.shape[2]]
+            close(window, corner, f"head {number} on level {level}")
+    assert f"head/{len(maps)}/0/corner" not in expected
 
 
 def check_heads(heads: Any, features: dict[str, torch.Tensor], expected: dict[str, np.ndarray]) -> None:

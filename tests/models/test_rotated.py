@@ -28,7 +28,7 @@ def images(*sizes: tuple[int, int]) -> tuple[Tensor, Tensor]:
 def without_threshold(core: Any) -> Any:
     """A copy that finds as many detections as it may: noise has few of its own."""
     loose = copy.deepcopy(core)
-    loose.roi_heads.select.score_thresh = 0.0
+    loose.roi_heads.select.above.threshold = 0.0
     return loose
 
 
@@ -51,7 +51,7 @@ def test_captures_give_the_same(core: Any, method: str) -> None:
 @torch.inference_mode()
 def test_without_detections(core: Any) -> None:
     strict = copy.deepcopy(core)
-    strict.roi_heads.select.score_thresh = 2.0
+    strict.roi_heads.select.above.threshold = 2.0
     for method in (strict, torch.jit.script(strict)):
         outputs = method(*images((64, 96), (50, 33)))
         assert [tuple(output.shape) for output in outputs] == [(0, 5), (0,), (0,), (0,)]

@@ -4,6 +4,7 @@ import json
 from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -179,5 +180,6 @@ def test_every_kind_of_result_is_written_and_drawn(line, tmp_path, monkeypatch):
 
 def test_a_line_ends_somewhere():
     many = SemanticResult(image_size=(1, 50), logits=np.eye(50, dtype=np.float32)[:, None])
-    line = module._summary(many, SimpleNamespace(channel_name=str))
+    spec: Any = SimpleNamespace(channel_name=str)
+    line = module._summary(many, spec)
     assert line.startswith("50 classes (2% ") and line.endswith(", and 38 more)")

@@ -1,11 +1,13 @@
 /// Files read whole, and written whole or not at all.
 #pragma once
 
+#include <array>
 #include <cerrno>
+#include <cstddef>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -22,7 +24,10 @@ namespace fs = std::filesystem;
 /// The bytes of a file. Raises Error.
 inline std::string read_file(const fs::path& path) {
   std::ifstream stream(path, std::ios::binary);
-  std::string bytes{std::istreambuf_iterator<char>(stream), {}};
+  std::string bytes;
+  std::array<char, 1 << 16> chunk;
+  while (stream.read(chunk.data(), chunk.size()) || stream.gcount() > 0)
+    bytes.append(chunk.data(), std::size_t(stream.gcount()));
   if (!stream.is_open() || stream.bad())
     throw Error(path.string() + " cannot be read: " + std::strerror(errno) + ". Check path and rights.");
   return bytes;
@@ -39,7 +44,7 @@ inline bool write_all(int handle, std::string_view bytes) {
     const ssize_t count = ::write(handle, bytes.data(), bytes.size());
     if (count < 0 && errno == EINTR) continue;
     if (count <= 0) return false;
-    bytes.remove_prefix(static_cast<std::size_t>(count));
+    bytes.remove_prefix(std::size_t(count));
   }
   return true;
 }

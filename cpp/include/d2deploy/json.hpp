@@ -101,7 +101,7 @@ inline int decode(std::string_view text, unsigned& point) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned first = byte(0);
   const int length = first < 0x80 ? 1 : first >> 5 == 6 ? 2 : first >> 4 == 14 ? 3 : first >> 3 == 30 ? 4 : 0;
-  if (length == 0 || text.size() < static_cast<std::size_t>(length)) return 0;
+  if (length == 0 || text.size() < std::size_t(length)) return 0;
   point = length == 1 ? first : first & (0x7Fu >> length);
   for (int i = 1; i < length; ++i) {
     if (byte(i) >> 6 != 2) return 0;

@@ -82,7 +82,7 @@ inline std::string sha256(std::istream& stream) {
   Sha256 digest;
   std::array<char, 1 << 16> chunk;
   while (stream.read(chunk.data(), chunk.size()) || stream.gcount() > 0)
-    digest.add(chunk.data(), static_cast<std::size_t>(stream.gcount()));
+    digest.add(chunk.data(), std::size_t(stream.gcount()));
   return digest.hex();
 }
 

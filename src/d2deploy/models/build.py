@@ -15,6 +15,7 @@ from d2deploy.config.schema import ModelConfig
 from d2deploy.config.schema.registered import has_own_parts
 from d2deploy.errors import WeightsError
 from d2deploy.models.backbone import build_backbone, levels_of
+from d2deploy.models.fcos import build_fcos
 from d2deploy.models.names import named
 from d2deploy.models.panoptic_deeplab import build_panoptic_deeplab
 from d2deploy.models.panoptic_fpn import build_panoptic_fpn
@@ -60,6 +61,7 @@ def build_model(config: ModelConfig) -> nn.Module:
 
 
 ARCHITECTURES: dict[type, Callable[[Any, Any, Any], nn.Module]] = {
+    schema.FCOS: build_fcos,
     schema.GeneralizedRCNN: build_generalized_rcnn,
     schema.PanopticDeepLab: build_panoptic_deeplab,
     schema.PanopticFPN: build_panoptic_fpn,

@@ -4,8 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from d2deploy.config import schema
-from d2deploy.models.detections import found
+from d2deploy.ops.found import Found
 from d2deploy.ops.labelled_nms import LabelledNMS
+from d2deploy.ops.score_threshold import ScoreThreshold
 
 
 class BestPairs(nn.Module):
@@ -13,15 +14,15 @@ class BestPairs(nn.Module):
 
     def __init__(self, config: schema.Detections, *, topk: int) -> None:
         super().__init__()
-        self.num_classes, self.score_thresh, self.topk = config.num_classes, config.score_thresh, topk
+        self.num_classes, self.topk = config.num_classes, topk
+        self.above = ScoreThreshold(config.score_thresh)
 
     def forward(self, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """scores[N,A*K], an anchor's classes side by side -> scores[N,B] (-inf: there are fewer), anchors[N,B] and
 
         classes[N,B] int64.
         """
-        scores = scores.masked_fill(~(scores > self.score_thresh), float("-inf"))
-        padded = nn.functional.pad(scores, [0, self.topk], value=float("-inf"))
+        padded = nn.functional.pad(self.above(scores), [0, self.topk], value=float("-inf"))
         best, pair = padded.topk(self.topk, dim=1)
         pair = pair.masked_fill(best == float("-inf"), 0)
         anchors = pair.div(self.num_classes, rounding_mode="floor")
@@ -36,6 +37,7 @@ class LevelDetections(nn.Module):
         self.nms = LabelledNMS(
             iou_threshold=config.nms_thresh, max_out=config.detections_per_image, num_classes=config.num_classes
         )
+        self.found = Found(max_out=config.detections_per_image)
 
     def forward(self, boxes: list[Tensor], scores: list[Tensor], classes: list[Tensor]) -> list[Tensor]:
         """Of each level boxes[N,B,4], scores[N,B] (-inf: none), classes[N,B] -> boxes[D,4], scores[D], classes[D],
@@ -43,10 +45,6 @@ class LevelDetections(nn.Module):
         image_index[D]; images in order, scores falling.
         """
         boxes_NB4, scores_NB, classes_NB = torch.cat(boxes, dim=1), torch.cat(scores, dim=1), torch.cat(classes, dim=1)
-        image_index, index = found(self.nms(boxes_NB4, scores_NB, classes_NB))
-        return [
-            boxes_NB4[image_index, index],
-            scores_NB[image_index, index],
-            classes_NB[image_index, index],
-            image_index,
-        ]
+        best = self.nms(boxes_NB4, scores_NB, classes_NB)
+        kept, kept_scores, index, image_index = self.found(best, boxes_NB4[:, None], scores_NB[:, None])
+        return [kept, kept_scores, classes_NB[image_index, index], image_index]

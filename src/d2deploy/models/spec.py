@@ -114,7 +114,7 @@ def _proposal_network(config: schema.ProposalNetwork) -> dict[str, Any]:
     }
 
 
-def _retinanet(config: schema.RetinaNet) -> dict[str, Any]:
+def _dense(config: schema.RetinaNet | schema.FCOS) -> dict[str, Any]:
     return {"num_classes": config.detections.num_classes, "outputs": DETECTIONS}
 
 
@@ -159,11 +159,12 @@ def _panoptic_deeplab(config: schema.PanopticDeepLab) -> dict[str, Any]:
 
 
 FIELDS: dict[type, Callable[[Any], dict[str, Any]]] = {
+    schema.FCOS: _dense,
     schema.GeneralizedRCNN: _rcnn,
     schema.PanopticDeepLab: _panoptic_deeplab,
     schema.PanopticFPN: _panoptic_fpn,
     schema.ProposalNetwork: _proposal_network,
-    schema.RetinaNet: _retinanet,
+    schema.RetinaNet: _dense,
     schema.SemanticSegmentor: _semantic,
 }
 """Architecture -> the fields of ModelSpec that depend on it: outputs, num_classes, more inputs, rules."""

@@ -6,6 +6,7 @@ copy: for its scripted form (tracing), or for one opaque node (ONNX and later fo
 
 from d2deploy.ops.anchor_grid import AnchorGrid
 from d2deploy.ops.deform_sample import DeformSample
+from d2deploy.ops.found import Found
 from d2deploy.ops.image_index import ImageIndex
 from d2deploy.ops.labelled_nms import LabelledNMS
 from d2deploy.ops.nms import NMS
@@ -17,6 +18,7 @@ from d2deploy.ops.regular_points import RegularPoints
 from d2deploy.ops.roi_align import RoIAlign
 from d2deploy.ops.roi_align_rotated import RoIAlignRotated
 from d2deploy.ops.roi_pool import RoIPool
+from d2deploy.ops.score_threshold import ScoreThreshold
 from d2deploy.ops.window_mean import WindowMean
 from d2deploy.ops.windows import PadToWindows, Quarter, ShiftedWindowMask, WindowMerge, WindowPartition
 
@@ -24,6 +26,7 @@ LEAVES = (
     AbsolutePosition,
     AnchorGrid,
     DeformSample,
+    Found,
     ImageIndex,
     LabelledNMS,
     NMS,
@@ -37,6 +40,7 @@ LEAVES = (
     RoIAlign,
     RoIAlignRotated,
     RoIPool,
+    ScoreThreshold,
     ShiftedWindowMask,
     WindowBias,
     WindowMean,

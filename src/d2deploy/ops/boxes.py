@@ -33,6 +33,20 @@ def decode_boxes(deltas: Tensor, anchors: Tensor, weights: tuple[float, float, f
     )
 
 
+def decode_distances(distances: Tensor, anchors: Tensor, by_size: bool) -> Tensor:
+    """Boxes that reach as far from the middle of `anchors` (detectron2's Box2BoxTransformLinear.apply_deltas).
+
+    distances[...,4] (left, top, right, bottom; below 0 counts as 0), in pixels or, with `by_size`, in sides of the
+    anchor, anchors[...,4], broadcast -> [...,4] float32.
+    """
+    left, top, right, bottom = distances.float().relu().unbind(-1)
+    x1, y1, x2, y2 = anchors.unbind(-1)
+    if by_size:
+        left, top, right, bottom = left * (x2 - x1), top * (y2 - y1), right * (x2 - x1), bottom * (y2 - y1)
+    center_x, center_y = 0.5 * (x1 + x2), 0.5 * (y1 + y2)
+    return torch.stack((center_x - left, center_y - top, center_x + right, center_y + bottom), dim=-1)
+
+
 def clip_boxes(boxes: Tensor, image_sizes: Tensor, rotated: bool = False) -> Tensor:
     """Boxes cut at their image's border. boxes[N,...,4 or 5], image_sizes[N,2] (height, width) -> the same shape."""
     if rotated:

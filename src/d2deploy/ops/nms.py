@@ -82,11 +82,12 @@ def nms_of_labelled(boxes: Tensor, scores: Tensor, groups: Tensor, *, iou_thresh
 
 
 class NMS(nn.Module):
-    """`nms` with its constants."""
+    """`nms` with its constants. `is_of_detections`: it is the last one, whose threshold a user may want to change."""
 
-    def __init__(self, *, iou_threshold: float, max_out: int) -> None:
+    def __init__(self, *, iou_threshold: float, max_out: int, is_of_detections: bool = False) -> None:
         super().__init__()
         self.iou_threshold, self.max_out = float(iou_threshold), max_out
+        self.is_of_detections = is_of_detections
 
     def forward(self, boxes: Tensor, scores: Tensor) -> Tensor:
         """See `nms`."""

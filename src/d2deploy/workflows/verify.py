@@ -2,6 +2,11 @@
 
 Both run through Predictor on the same images, and their results are compared one by one in pixels of the original
 image. Memory: one image (or one small batch) at a time.
+
+Ties: now and then two boxes overlap by 0.7000002 where NMS cuts at 0.7, and the last digit decides which stays; or a
+pixel of a mask of 50 has probability 0.5000001, and the IoU is 0.98 without it. So an image over the budget is run
+through the source again with noise of a thousandth of a grey level; when the export equals one of those results within
+the budget, the source itself cannot tell the two apart.
 """
 
 import dataclasses
@@ -47,11 +52,7 @@ def verify(
     model's maximum of detections) and its score is at most the lowest kept one + margin. Proposals likewise, of which
     a few may lack a partner: NMS decides among thousands, some of them by the last digit. Segments are paired by
     category and overlap. Of classes and segments the pixels that differ are counted.
-    Ties: now and then two boxes overlap by 0.7000002 where NMS cuts at 0.7, and the last digit decides which of them
-    stays; or a pixel of a mask of 50 has probability 0.5000001, and the IoU is 0.98 without it. So an image over the
-    budget is run through the source again with noise of a thousandth of a grey level; when the export equals one of
-    those results within the budget, the source itself cannot tell the two apart, and the row says "tie", with the
-    differences to that result.
+    A tie, see above, counts as equal, and its row says so, with the differences to that result.
     An image in which both find nothing is fine; when no pair was compared in any image the report is not ok, since
     that proves nothing. `progress` is called with (images done, images in all).
 

@@ -1,6 +1,6 @@
 """Detectors without proposals of a LazyConfig -> schema.
 
-Facts: detectron2 modeling/meta_arch/retinanet.py at 02b5c4e2.
+Facts: detectron2 modeling/meta_arch/retinanet.py and fcos.py at 02b5c4e2.
 """
 
 from d2deploy.config import schema
@@ -31,6 +31,37 @@ def retinanet(model: Arguments, levels: Levels, _: Loader) -> schema.RetinaNet:
         topk_candidates=model.whole("test_topk_candidates", 1000),
         anchors=boxes,
     )
+
+
+def fcos(model: Arguments, levels: Levels, _: Loader) -> schema.FCOS:
+    """FCOS(head, head_in_features, box2box_transform=None, num_classes, ...)."""
+    in_features = features(model, levels)
+    detections = detections_of(model, topk=100, score_thresh=0.2, nms_thresh=0.6)
+    head = model.call("head")
+    head.must_be("FCOSHead")
+    conv_dims, norm = tower_of(head, in_features, channels_of(model, in_features, levels), detections.num_classes)
+    head.done()
+    model.ignore("center_sampling_radius", "focal_loss_alpha", "focal_loss_gamma")
+    return schema.FCOS(
+        in_features=in_features,
+        detections=detections,
+        conv_dims=conv_dims,
+        norm=norm,
+        normalize_by_size=_normalize_by_size(model),
+        topk_candidates=model.whole("test_topk_candidates", 1000),
+    )
+
+
+def _normalize_by_size(model: Arguments) -> bool:
+    """Of box2box_transform: Box2BoxTransformLinear(normalize_by_size=True); None is the same."""
+    if not model.has("box2box_transform"):
+        model.ignore("box2box_transform")
+        return True
+    transform = model.call("box2box_transform", positional=("normalize_by_size",))
+    transform.must_be("Box2BoxTransformLinear")
+    by_size = transform.flag("normalize_by_size", True)
+    transform.done()
+    return by_size
 
 
 def features(model: Arguments, levels: Levels) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from d2deploy.config import schema
 from d2deploy.config.from_lazy.arguments import Arguments
 from d2deploy.config.from_lazy.backbone import backbone
-from d2deploy.config.from_lazy.dense import retinanet
+from d2deploy.config.from_lazy.dense import fcos, retinanet
 from d2deploy.config.from_lazy.input import Loader, read_input, read_loader
 from d2deploy.config.from_lazy.levels import Levels
 from d2deploy.config.from_lazy.proposals import rpn
@@ -75,6 +75,7 @@ def _weights(config: LazyNode) -> str:
 
 
 ARCHITECTURES: dict[str, Callable[[Arguments, Levels, Loader], schema.Architecture]] = {
+    "FCOS": fcos,
     "GeneralizedRCNN": generalized_rcnn,
     "PanopticFPN": panoptic_fpn,
     "ProposalNetwork": _proposal_network,

@@ -4,7 +4,7 @@ Field names follow detectron2's keys in lower case; sizes are pixels of the netw
 """
 
 from d2deploy.config.schema.backbone import FPN, ResNet
-from d2deploy.config.schema.dense import RetinaNet
+from d2deploy.config.schema.dense import FCOS, RetinaNet
 from d2deploy.config.schema.input import Input
 from d2deploy.config.schema.model import (
     Architecture,
@@ -59,6 +59,7 @@ from d2deploy.config.schema.vit import SimpleFeaturePyramid, ViT
 
 __all__ = [
     "ASPP",
+    "FCOS",
     "FPN",
     "RPN",
     "Anchors",

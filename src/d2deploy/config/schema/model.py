@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from d2deploy.config.schema.backbone import FPN, ResNet
-from d2deploy.config.schema.dense import RetinaNet
+from d2deploy.config.schema.dense import FCOS, RetinaNet
 from d2deploy.config.schema.input import Input
 from d2deploy.config.schema.mvit import MViT
 from d2deploy.config.schema.point_rend import PointRendSemSegHead
@@ -79,6 +79,7 @@ Architecture = (
     GeneralizedRCNN
     | ProposalNetwork
     | RetinaNet
+    | FCOS
     | SemanticSegmentor
     | PanopticFPN
     | PanopticDeepLab
@@ -109,6 +110,6 @@ class ModelConfig:
         match self.architecture:
             case GeneralizedRCNN(roi_heads=heads) | PanopticFPN(detector=GeneralizedRCNN(roi_heads=heads)):
                 return heads.detections
-            case RetinaNet(detections=detections):
+            case RetinaNet(detections=detections) | FCOS(detections=detections):
                 return detections
         return None

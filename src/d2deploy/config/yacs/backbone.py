@@ -15,7 +15,10 @@ TOP_LEVELS = {
     "build_resnet_deeplab_backbone": None,
     "build_resnet_fpn_backbone": "maxpool",
     "build_retinanet_resnet_fpn_backbone": "p6p7",
+    "build_fcos_resnet_fpn_backbone": "p6p7",
 }
+# What p6 is made of; both need res5 below.
+_P6_SOURCE = {"build_retinanet_resnet_fpn_backbone": "res5", "build_fcos_resnet_fpn_backbone": "p5"}
 PYRAMIDS = tuple(name for name, top in TOP_LEVELS.items() if top)
 _GROUPS = 32  # of GN
 _STAGES = ("res2", "res3", "res4", "res5")
@@ -134,8 +137,10 @@ def _fpn(cfg: Node, top_block: str) -> schema.FPN:
         norm=cfg.MODEL.FPN.NORM,
         fuse_type=cfg.MODEL.FPN.FUSE_TYPE,
         top_block=top_block,
-        top_in_feature=cfg.MODEL.FPN.IN_FEATURES[-1] if top_block == "p6p7" else "",
+        top_in_feature=_P6_SOURCE.get(cfg.MODEL.BACKBONE.NAME, ""),
     )
+    if top_block == "p6p7" and pyramid.in_features[-1] != "res5":
+        raise refused(cfg, "MODEL.FPN.IN_FEATURES", f"stages up to res5 in {cfg.MODEL.BACKBONE.NAME}")
     if not are_neighbours(pyramid.in_features, _STAGES):
         raise refused(cfg, "MODEL.FPN.IN_FEATURES", f"neighbours among {', '.join(_STAGES)}, in this order")
     check_groups(cfg, "MODEL.FPN.NORM", "MODEL.FPN.OUT_CHANNELS", pyramid.out_channels)
