@@ -3,8 +3,8 @@ from typing import Any
 import pytest
 
 from d2deploy.config.keys import PROJECTS, TRAINING_ONLY, hint, names, split
+from d2deploy.config.projects import defaults
 from d2deploy.config.versions import OLD_NAMES
-from d2deploy.config.yaml import defaults
 
 KNOWN = {"MODEL": {"MASK_ON": False, "RPN": {"NMS_THRESH": 0.7}}, "SOLVER": {"BASE_LR": 0.1}}
 

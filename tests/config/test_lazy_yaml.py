@@ -1,4 +1,4 @@
-"""lazy_files/dumps.json: what detectron2 (02b5c4e2) writes for its own LazyConfigs, {config: YAML text}; only their `model`.
+"""lazy_files/dumps.json: what detectron2 (02b5c4e2) writes for its own LazyConfigs, {config: text}; only their `model`.
 
 They are the `config_text` of shared/golden's folders, made with torch 2.6.0.
 """

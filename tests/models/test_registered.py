@@ -60,7 +60,7 @@ class MyMaskHead(BaseMaskRCNNHead):
     @configurable
     def __init__(self, input_shape: ShapeSpec, *, num_classes: int, **rest):
         super().__init__(**rest)
-        self.up = nn.ConvTranspose2d(input_shape.channels, num_classes, 2, stride=2)
+        self.up = nn.ConvTranspose2d(input_shape.channels or 0, num_classes, 2, stride=2)
 
     @classmethod
     def from_config(cls, cfg, input_shape):
@@ -77,7 +77,7 @@ class MyMaskHead(BaseMaskRCNNHead):
 class MyKeypointHead(BaseKeypointRCNNHead):
     def __init__(self, input_shape: ShapeSpec, *, num_keypoints: int):
         super().__init__()
-        self.up = nn.ConvTranspose2d(input_shape.channels, num_keypoints, 4, stride=4)
+        self.up = nn.ConvTranspose2d(input_shape.channels or 0, num_keypoints, 4, stride=4)
 
     @classmethod
     def from_config(cls, cfg, input_shape):
@@ -170,8 +170,8 @@ CASES = {
 def registered() -> Iterator[None]:
     """The parts above, registered; afterwards the registries are as before."""
     before = {name: dict(kind._parts) for name, kind in REGISTRIES.items()}
-    for part, (kind, _, _) in CASES.items():
-        REGISTRIES[kind].register(part)
+    for part, (name, _, _) in CASES.items():
+        REGISTRIES[name].register(part)
     yield
     for name, kind in REGISTRIES.items():
         kind._parts = before[name]

@@ -5,6 +5,7 @@ copy of the core. Neither the core nor any function is changed.
 """
 
 import copy
+import dataclasses
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
@@ -14,14 +15,24 @@ import torch
 from torch import Tensor, nn
 
 from d2deploy.artifact import ModelSpec
+from d2deploy.backends.nodes import (
+    labelled_nms_node,
+    nms_node,
+    pad_to_multiple_node,
+    point_sample_node,
+    roi_align_node,
+    roi_align_rotated_node,
+    roi_pool_node,
+)
 from d2deploy.ops.deform_sample import DeformSample, tap_positions
 from d2deploy.ops.labelled_nms import LabelledNMS
-from d2deploy.ops.nms import NMS, nms, nms_of_labelled
-from d2deploy.ops.point_sample import PointSample, point_sample
-from d2deploy.ops.prepare_images import PrepareImages, pad_to_multiple
-from d2deploy.ops.roi_align import RoIAlign, roi_align
-from d2deploy.ops.roi_align_rotated import RoIAlignRotated, roi_align_rotated
-from d2deploy.ops.roi_pool import RoIPool, roi_pool
+from d2deploy.ops.nms import NMS
+from d2deploy.ops.point_sample import PointSample
+from d2deploy.ops.prepare_images import PrepareImages
+from d2deploy.ops.roi_align import RoIAlign
+from d2deploy.ops.roi_align_rotated import RoIAlignRotated
+from d2deploy.ops.roi_pool import RoIPool
+from d2deploy.ops.score_threshold import ScoreThreshold
 
 
 class Exportable(Protocol):
@@ -41,6 +52,15 @@ class Exportable(Protocol):
     def source(self) -> dict[str, str]:
         """Which config and weights it was made from."""
         ...
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Variant:
+    """A model whose core was changed in a copy. Weights are shared with the original."""
+
+    core: nn.Module
+    spec: ModelSpec
+    source: dict[str, str]
 
 
 def sample_inputs(spec: ModelSpec) -> tuple[Tensor, ...]:
@@ -70,24 +90,29 @@ def free_axes(spec: ModelSpec) -> tuple[dict[int, Any], ...]:
     )
 
 
-def swapped(core: nn.Module, twins: Mapping[type[nn.Module], Callable[[Any], nn.Module]]) -> nn.Module:
+Twins = Mapping[type[nn.Module], Callable[[Any], nn.Module]]
+
+
+def swapped(core: nn.Module, twins: Twins, *, keep_aliases: bool = False) -> nn.Module:
     """A copy of `core` in which each leaf of a type in `twins` is replaced. Weights are shared with the original.
 
-    Aliases (models/alias.py) become plain attributes: they would give each weight a second name in the graph.
+    Aliases (models/alias.py) become plain attributes, unless they are to be kept: they would give each weight a second
+    name in a graph.
     """
     memo = {id(tensor): tensor for tensor in [*core.parameters(), *core.buffers()]}
-    return _swap(copy.deepcopy(core, memo), twins)
+    return _swap(copy.deepcopy(core, memo), twins, keep_aliases)
 
 
-def _swap(module: nn.Module, twins: Mapping[type[nn.Module], Callable[[Any], nn.Module]]) -> nn.Module:
+def _swap(module: nn.Module, twins: Twins, keep_aliases: bool) -> nn.Module:
     for name, child in list(module.named_children()):
         if getattr(child, "is_alias", False):
-            delattr(module, name)
-            object.__setattr__(module, name, list(child.children()))
+            if not keep_aliases:
+                delattr(module, name)
+                object.__setattr__(module, name, list(child.children()))
         elif twin := twins.get(type(child)):
             setattr(module, name, twin(child))
         else:
-            _swap(child, twins)
+            _swap(child, twins, keep_aliases)
     return module
 
 
@@ -120,144 +145,34 @@ def _fold(conv: Any, norm: Any) -> bool:
     return True
 
 
-@torch.library.custom_op("d2deploy::nms", mutates_args=())
-def _nms(boxes: Tensor, scores: Tensor, iou_threshold: float, max_out: int) -> Tensor:
-    return nms(boxes, scores, iou_threshold, max_out)
-
-
-@_nms.register_fake
-def _(boxes: Tensor, scores: Tensor, iou_threshold: float, max_out: int) -> Tensor:
-    return scores.new_empty([scores.shape[0], max_out], dtype=torch.int64)
-
-
-@torch.library.custom_op("d2deploy::labelled_nms", mutates_args=())
-def _labelled_nms(
-    boxes: Tensor, scores: Tensor, classes: Tensor, *, iou_threshold: float, max_out: int, num_classes: int
-) -> Tensor:
-    return nms_of_labelled(boxes, scores, classes, iou_threshold=iou_threshold, max_out=max_out)
-
-
-@_labelled_nms.register_fake
-def _(
-    boxes: Tensor, scores: Tensor, classes: Tensor, *, iou_threshold: float, max_out: int, num_classes: int
-) -> Tensor:
-    return scores.new_empty([scores.shape[0], max_out], dtype=torch.int64)
-
-
-@torch.library.custom_op("d2deploy::roi_align", mutates_args=())
-def _roi_align(
-    features: list[Tensor],
-    boxes: Tensor,
-    image_index: Tensor,
-    levels: Tensor,
-    scales: list[float],
-    size: int,
-    sampling_ratio: int,
-    aligned: bool,
-) -> Tensor:
-    return roi_align(features, boxes, image_index, levels, scales, size, sampling_ratio, aligned).contiguous()
-
-
-@_roi_align.register_fake
-def _(
-    features: list[Tensor],
-    boxes: Tensor,
-    image_index: Tensor,
-    levels: Tensor,
-    scales: list[float],
-    size: int,
-    sampling_ratio: int,
-    aligned: bool,
-) -> Tensor:
-    return features[0].new_empty([boxes.shape[0], features[0].shape[1], size, size])
-
-
-@torch.library.custom_op("d2deploy::roi_align_rotated", mutates_args=())
-def _roi_align_rotated(
-    features: list[Tensor],
-    boxes: Tensor,
-    image_index: Tensor,
-    levels: Tensor,
-    scales: list[float],
-    size: int,
-    sampling_ratio: int,
-) -> Tensor:
-    return roi_align_rotated(features, boxes, image_index, levels, scales, size, sampling_ratio).contiguous()
-
-
-@_roi_align_rotated.register_fake
-def _(
-    features: list[Tensor],
-    boxes: Tensor,
-    image_index: Tensor,
-    levels: Tensor,
-    scales: list[float],
-    size: int,
-    sampling_ratio: int,
-) -> Tensor:
-    return features[0].new_empty([boxes.shape[0], features[0].shape[1], size, size])
-
-
-@torch.library.custom_op("d2deploy::roi_pool", mutates_args=())
-def _roi_pool(
-    features: list[Tensor], boxes: Tensor, image_index: Tensor, levels: Tensor, scales: list[float], size: int
-) -> Tensor:
-    return roi_pool(features, boxes, image_index, levels, scales, size).contiguous()
-
-
-@_roi_pool.register_fake
-def _(
-    features: list[Tensor], boxes: Tensor, image_index: Tensor, levels: Tensor, scales: list[float], size: int
-) -> Tensor:
-    return features[0].new_empty([boxes.shape[0], features[0].shape[1], size, size])
-
-
-@torch.library.custom_op("d2deploy::point_sample", mutates_args=())
-def _point_sample(features: Tensor, points: Tensor, image_index: Tensor) -> Tensor:
-    return point_sample(features, points, image_index)
-
-
-@_point_sample.register_fake
-def _(features: Tensor, points: Tensor, image_index: Tensor) -> Tensor:
-    return features.new_empty([points.shape[0], points.shape[1], features.shape[1]])
-
-
-@torch.library.custom_op("d2deploy::pad_to_multiple", mutates_args=())
-def _pad_to_multiple(images: Tensor, divisor: int) -> Tensor:
-    return pad_to_multiple(images, divisor).clone()
-
-
-@_pad_to_multiple.register_fake
-def _(images: Tensor, divisor: int) -> Tensor:
-    # Height and width become `divisor` times unknown numbers: all that the pyramid's halving and doubling needs to
-    # know about them, so H and W themselves stay free.
-    context = torch.library.get_ctx()
-    rows, columns = context.new_dynamic_size(min=1), context.new_dynamic_size(min=1)
-    return images.new_empty([images.shape[0], images.shape[1], rows * divisor, columns * divisor])
-
-
 class OpaqueNMS(nn.Module):
     """An NMS that appears as one node."""
 
+    iou_threshold: Tensor
+
     def __init__(self, op: NMS) -> None:
         super().__init__()
-        self.iou_threshold, self.max_out = op.iou_threshold, op.max_out
+        self.register_buffer("iou_threshold", torch.tensor(op.iou_threshold))
+        self.max_out = op.max_out
 
     def forward(self, boxes: Tensor, scores: Tensor) -> Tensor:
         """See ops/nms.py."""
-        return _nms(boxes, scores, self.iou_threshold, self.max_out)
+        return nms_node(boxes, scores, self.iou_threshold, self.max_out)
 
 
 class OpaqueLabelledNMS(nn.Module):
     """A LabelledNMS that appears as one node."""
 
+    iou_threshold: Tensor
+
     def __init__(self, op: LabelledNMS) -> None:
         super().__init__()
-        self.iou_threshold, self.max_out, self.num_classes = op.iou_threshold, op.max_out, op.num_classes
+        self.register_buffer("iou_threshold", torch.tensor(op.iou_threshold))
+        self.max_out, self.num_classes = op.max_out, op.num_classes
 
     def forward(self, boxes: Tensor, scores: Tensor, classes: Tensor) -> Tensor:
         """See ops/labelled_nms.py."""
-        return _labelled_nms(
+        return labelled_nms_node(
             boxes,
             scores,
             classes,
@@ -265,6 +180,20 @@ class OpaqueLabelledNMS(nn.Module):
             max_out=self.max_out,
             num_classes=self.num_classes,
         )
+
+
+class TensorThreshold(nn.Module):
+    """A ScoreThreshold that is a tensor."""
+
+    threshold: Tensor
+
+    def __init__(self, op: ScoreThreshold) -> None:
+        super().__init__()
+        self.register_buffer("threshold", torch.tensor(op.threshold))
+
+    def forward(self, scores: Tensor) -> Tensor:
+        """See ops/score_threshold.py."""
+        return scores.masked_fill(~(scores > self.threshold), float("-inf"))
 
 
 class OpaqueRoIAlign(nn.Module):
@@ -276,7 +205,7 @@ class OpaqueRoIAlign(nn.Module):
 
     def forward(self, features: list[Tensor], boxes: Tensor, image_index: Tensor, levels: Tensor) -> Tensor:
         """See ops/roi_align.py."""
-        return _roi_align(
+        return roi_align_node(
             features, boxes, image_index, levels, self.scales, self.size, self.sampling_ratio, self.aligned
         )
 
@@ -290,7 +219,7 @@ class OpaqueRoIAlignRotated(nn.Module):
 
     def forward(self, features: list[Tensor], boxes: Tensor, image_index: Tensor, levels: Tensor) -> Tensor:
         """See ops/roi_align_rotated.py."""
-        return _roi_align_rotated(features, boxes, image_index, levels, self.scales, self.size, self.sampling_ratio)
+        return roi_align_rotated_node(features, boxes, image_index, levels, self.scales, self.size, self.sampling_ratio)
 
 
 class OpaqueRoIPool(nn.Module):
@@ -302,7 +231,7 @@ class OpaqueRoIPool(nn.Module):
 
     def forward(self, features: list[Tensor], boxes: Tensor, image_index: Tensor, levels: Tensor) -> Tensor:
         """See ops/roi_pool.py."""
-        return _roi_pool(features, boxes, image_index, levels, self.scales, self.size)
+        return roi_pool_node(features, boxes, image_index, levels, self.scales, self.size)
 
 
 class OpaquePrepareImages(nn.Module):
@@ -318,7 +247,7 @@ class OpaquePrepareImages(nn.Module):
     def forward(self, images: Tensor, image_sizes: Tensor) -> Tensor:
         """See ops/prepare_images.py."""
         prepared = self.normalise(images, image_sizes)
-        return prepared if self.square_size else _pad_to_multiple(prepared, self.size_divisor)
+        return prepared if self.square_size else pad_to_multiple_node(prepared, self.size_divisor)
 
 
 class GridDeformSample(nn.Module):
@@ -349,7 +278,7 @@ class OpaquePointSample(nn.Module):
 
     def forward(self, features: Tensor, points: Tensor, image_index: Tensor) -> Tensor:
         """See ops/point_sample.py."""
-        return _point_sample(features, points, image_index)
+        return point_sample_node(features, points, image_index)
 
 
 OPAQUE: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
@@ -361,6 +290,7 @@ OPAQUE: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
     RoIAlignRotated: OpaqueRoIAlignRotated,
     RoIPool: OpaqueRoIPool,
     PrepareImages: OpaquePrepareImages,
+    ScoreThreshold: TensorThreshold,
 }
 
 

@@ -97,6 +97,10 @@ class BaseMaskRCNNHead(nn.Module):
         """Arguments of the base; a subclass adds its own."""
         return {}
 
+    def layers(self, x: Tensor) -> Tensor:
+        """To be defined: x[D,C,S,S] -> logits[D,K or 1,M,M]."""
+        raise NotImplementedError
+
     def forward(self, pooled: Tensor, classes: Tensor) -> Tensor:
         """pooled[D,C,S,S], classes[D] int64 -> probabilities of each detection's own class [D,M,M]."""
         logits = self.layers(pooled)
@@ -115,6 +119,10 @@ class BaseKeypointRCNNHead(nn.Module):
     def from_config(cls, cfg: Any, input_shape: ShapeSpec) -> dict[str, Any]:
         """Arguments of the base; a subclass adds its own."""
         return {"num_keypoints": cfg.MODEL.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS}
+
+    def layers(self, x: Tensor) -> Tensor:
+        """To be defined: x[D,C,S,S] -> logits[D,K,H,H]."""
+        raise NotImplementedError
 
     def forward(self, pooled: Tensor) -> Tensor:
         """pooled[D,C,S,S] -> logits[D,K,H,H]."""

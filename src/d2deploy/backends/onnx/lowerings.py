@@ -15,7 +15,7 @@ from d2deploy.backends.onnx.rotated import roi_align_rotated, rotated_nms
 LOWEST = -3.4e38
 
 
-def nms(boxes: Any, scores: Any, iou_threshold: float, max_out: int) -> Any:
+def nms(boxes: Any, scores: Any, iou_threshold: Any, max_out: int) -> Any:
     """See ops/nms.py. Each (image, group) is a batch of NonMaxSuppression's; TopK then takes the best per image."""
     if boxes.shape[3] == 5:
         return rotated_nms(boxes, scores, iou_threshold, max_out)
@@ -26,13 +26,13 @@ def nms(boxes: Any, scores: Any, iou_threshold: float, max_out: int) -> Any:
         op.Reshape(boxes, op.Concat(batches, count, _ints(4), axis=0)),
         op.Reshape(scores, op.Concat(batches, _ints(1), count, axis=0)),
         op.Constant(value_int=max_out),
-        op.Constant(value_float=iou_threshold),
+        iou_threshold,
         op.Constant(value_float=LOWEST),
     )
     return _best_per_image(scores, selected, count=count, images=images, max_out=max_out)
 
 
-def labelled_nms(boxes: Any, scores: Any, classes: Any, *, iou_threshold: float, max_out: int, num_classes: int) -> Any:
+def labelled_nms(boxes: Any, scores: Any, classes: Any, *, iou_threshold: Any, max_out: int, num_classes: int) -> Any:
     """See ops/labelled_nms.py. The operator wants scores[N,classes,B]: a box has one in its own class's row only."""
     images, count = (op.Shape(scores, start=i, end=i + 1) for i in range(2))
     rows = op.Reshape(op.Constant(value_ints=list(range(num_classes))), _ints(1, -1, 1))
@@ -41,7 +41,7 @@ def labelled_nms(boxes: Any, scores: Any, classes: Any, *, iou_threshold: float,
         boxes,
         op.Where(mine, op.Unsqueeze(scores, _ints(1)), op.Constant(value_float=float("-inf"))),
         op.Constant(value_int=max_out),
-        op.Constant(value_float=iou_threshold),
+        iou_threshold,
         op.Constant(value_float=LOWEST),
     )
     return _best_per_image(scores, selected, count=count, images=images, max_out=max_out)

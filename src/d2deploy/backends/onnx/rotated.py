@@ -107,10 +107,10 @@ def sum_samples(table: FLOAT, places: FLOAT, maps: INT64, sums: FLOAT) -> FLOAT:
     return sums
 
 
-def rotated_nms(boxes: Any, scores: Any, iou_threshold: float, max_out: int) -> Any:
+def rotated_nms(boxes: Any, scores: Any, iou_threshold: Any, max_out: int) -> Any:
     """See ops/nms.py: boxes[N,G,M,5], scores[N,G,M] -> [N,max_out]."""
     empty = op.Expand(_int(-1), op.Concat(op.Shape(scores, start=0, end=1), _ints(max_out), axis=0))
-    return keep_best(boxes, scores, op.Constant(value_float=iou_threshold), empty)
+    return keep_best(boxes, scores, iou_threshold, empty)
 
 
 def roi_align_rotated(
