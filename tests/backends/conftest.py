@@ -1,10 +1,12 @@
 """The demo's network and its export in every format and method, each made once."""
 
+import math
 import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 from filelock import FileLock
 
@@ -46,3 +48,20 @@ def exported(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Callable
 def artifact(request: pytest.FixtureRequest, exported: Callable[[str], Artifact]) -> Artifact:
     """An artifact of every format and method."""
     return exported(request.param)
+
+
+@pytest.fixture(scope="session")
+def same_rows() -> Callable[[tuple[np.ndarray, ...], tuple[np.ndarray, ...]], int]:
+    """Function: checks that each row of one runner's outputs is a row of another's; how many there are."""
+    return _same_rows
+
+
+def _same_rows(ours: tuple[np.ndarray, ...], theirs: tuple[np.ndarray, ...]) -> int:
+    """Whatever the order of equal scores is."""
+    assert [(array.shape, array.dtype) for array in ours] == [(array.shape, array.dtype) for array in theirs]
+    rows = [[array.reshape(len(array), math.prod(array.shape[1:])) for array in side] for side in (ours, theirs)]
+    flat = [np.concatenate(columns, axis=1) for columns in rows]
+    distances = np.abs(flat[0][:, None] - flat[1]).max(axis=2)
+    if distances.size:
+        assert max(distances.min(axis=0).max(), distances.min(axis=1).max()) <= 1e-2
+    return len(flat[0])

@@ -1,7 +1,6 @@
 """Every family through every format: small variants of the real networks, compared with the network itself."""
 
 import importlib.util
-import math
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -337,7 +336,7 @@ BATCHES = {"one": [(96, 128)], "three": [(130, 170), (64, 170), (101, 1)], "one 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("family", RAW)
-def test_proposals_out_and_in(family: str, kind: str, network: Any, tmp_path: Path) -> None:
+def test_proposals_out_and_in(family: str, kind: str, network: Any, same_rows: Any, tmp_path: Path) -> None:
     model = network(family)
     format, method = kind.split("-")
     exported = open_runner(export(model, format, tmp_path / kind, method=method, verify=False))
@@ -382,14 +381,3 @@ def inputs_of(model: Model, sizes: list[tuple[int, int]], *, proposals: int) -> 
         "num_proposals": np.maximum(proposals - np.arange(len(sizes)), 0),
     }
     return [made[tensor.name] for tensor in model.spec.inputs]
-
-
-def same_rows(ours: tuple[np.ndarray, ...], theirs: tuple[np.ndarray, ...]) -> int:
-    """Checks that each row of one is a row of the other, whatever the order of equal scores is; how many there are."""
-    assert [(array.shape, array.dtype) for array in ours] == [(array.shape, array.dtype) for array in theirs]
-    rows = [[array.reshape(len(array), math.prod(array.shape[1:])) for array in side] for side in (ours, theirs)]
-    flat = [np.concatenate(columns, axis=1) for columns in rows]
-    distances = np.abs(flat[0][:, None] - flat[1]).max(axis=2)
-    if distances.size:
-        assert max(distances.min(axis=0).max(), distances.min(axis=1).max()) <= 1e-2
-    return len(flat[0])

@@ -176,7 +176,7 @@ class OpaqueLabelledNMS(nn.Module):
             boxes,
             scores,
             classes,
-            iou_threshold=self.iou_threshold,
+            self.iou_threshold,
             max_out=self.max_out,
             num_classes=self.num_classes,
         )

@@ -27,7 +27,7 @@ def _(boxes: Tensor, scores: Tensor, iou_threshold: Tensor, max_out: int) -> Ten
 
 @torch.library.custom_op("d2deploy::labelled_nms", mutates_args=())
 def labelled_nms_node(
-    boxes: Tensor, scores: Tensor, classes: Tensor, *, iou_threshold: Tensor, max_out: int, num_classes: int
+    boxes: Tensor, scores: Tensor, classes: Tensor, iou_threshold: Tensor, *, max_out: int, num_classes: int
 ) -> Tensor:
     """See ops/labelled_nms.py."""
     return nms_of_labelled(boxes, scores, classes, iou_threshold=float(iou_threshold), max_out=max_out)
@@ -35,7 +35,7 @@ def labelled_nms_node(
 
 @labelled_nms_node.register_fake
 def _(
-    boxes: Tensor, scores: Tensor, classes: Tensor, *, iou_threshold: Tensor, max_out: int, num_classes: int
+    boxes: Tensor, scores: Tensor, classes: Tensor, iou_threshold: Tensor, *, max_out: int, num_classes: int
 ) -> Tensor:
     return scores.new_empty([scores.shape[0], max_out], dtype=torch.int64)
 

@@ -29,7 +29,9 @@ def padded(model: Exportable) -> Variant:
         )
     (most,) = (place.max_out for place in places)
     if not most:
-        raise ExportError("--outputs padded needs a number of proposals, which only detectron2's RPN has. Leave it out.")
+        raise ExportError(
+            "--outputs padded needs a number of proposals, which only detectron2's RPN has. Leave it out."
+        )
     spec = _padded_spec(model.spec, most)
     core = swapped(model.core, {Found: lambda _: EverySlot()}, keep_aliases=True)
     wrapper = PaddedCore if len(spec.inputs) == 2 else PaddedCoreOfProposals

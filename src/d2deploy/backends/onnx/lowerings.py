@@ -32,7 +32,7 @@ def nms(boxes: Any, scores: Any, iou_threshold: Any, max_out: int) -> Any:
     return _best_per_image(scores, selected, count=count, images=images, max_out=max_out)
 
 
-def labelled_nms(boxes: Any, scores: Any, classes: Any, *, iou_threshold: Any, max_out: int, num_classes: int) -> Any:
+def labelled_nms(boxes: Any, scores: Any, classes: Any, iou_threshold: Any, *, max_out: int, num_classes: int) -> Any:
     """See ops/labelled_nms.py. The operator wants scores[N,classes,B]: a box has one in its own class's row only."""
     images, count = (op.Shape(scores, start=i, end=i + 1) for i in range(2))
     rows = op.Reshape(op.Constant(value_ints=list(range(num_classes))), _ints(1, -1, 1))
