@@ -53,7 +53,7 @@ def stages(model: Any) -> dict[str, Callable[[], object]]:
     levels = [features[name] for name in heads.in_features]
     zeros = torch.zeros(1000, dtype=torch.int64)
     pooled = heads.box_pooler(levels, proposals[0], zeros)
-    boxes, scores = heads.box_branch(levels, proposals, logits, sizes)
+    boxes, scores = heads.box_branch(levels, proposals, sizes)
     hundred = proposals[0, :100]
     probs = heads.mask_head(heads.mask_pooler(levels, hundred, zeros[:100]), zeros[:100]).numpy()
     corners = np.random.default_rng(0).uniform(0, 1, (100, 2)) * (WIDTH - 200, HEIGHT - 200)
@@ -75,7 +75,7 @@ def stages(model: Any) -> dict[str, Callable[[], object]]:
         "rpn": lambda: rpn(features, sizes),
         "box pooling, 1000 boxes": lambda: heads.box_pooler(levels, proposals[0], zeros),
         "box head": lambda: heads.box_predictor(heads.box_head(pooled), proposals[0]),
-        "nms": lambda: heads.best_detections(boxes, scores),
+        "nms": lambda: heads.select(boxes, scores, logits, sizes),
         "the op NMS alone, 5 x 1000 boxes": lambda: rpn.nms(candidates, ranks),
         "mask pooling, 100 boxes": lambda: heads.mask_pooler(levels, hundred, zeros[:100]),
         "mask head with pooling, 100 boxes": masks,
@@ -129,14 +129,22 @@ def memory(folder: Path) -> dict[str, float]:
 
 def peak_of(name: str, folder: Path) -> float:
     """GB that loading and three runs add to this process's memory at their peak, weights included."""
-    from benchmarks.network import inputs, network
+    from benchmarks.network import network
+
+    runtime = {"eager": "d2deploy.models.build", "onnx": "onnxruntime"}[name]
+    return peak_above_imports(runtime, lambda: network(folder) if name == "eager" else folder / "onnx-tracing")
+
+
+def peak_above_imports(runtime: str, source: Callable[[], Any]) -> float:
+    """The same for what `source` gives (a model or an artifact's folder), once the module `runtime` is imported."""
+    from benchmarks.network import inputs
     from d2deploy.runner import open_runner
 
     arrays = inputs()
-    __import__({"eager": "d2deploy.models.build", "onnx": "onnxruntime"}[name])
+    __import__(runtime)
     before = _status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew (Linux, man 5 proc)
-    runner = open_runner(network(folder) if name == "eager" else folder / "onnx-tracing")
+    runner = open_runner(source())
     for _ in range(3):
         runner(*arrays)
     return (_status("VmHWM") - before) / 1e6

@@ -1,4 +1,4 @@
-"""What is measured: a full-size R50-FPN Mask R-CNN with the golden's weights, on one large image."""
+"""What is measured: full-size networks with the goldens' weights, on one large image."""
 
 import importlib.util
 import json
@@ -9,23 +9,24 @@ import numpy as np
 from PIL import Image
 
 GOLDEN = Path(__file__).parents[1] / "tests" / "golden"
-FOLDER = GOLDEN / "detectron2/COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x"
+MASK_RCNN = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x"
 HEIGHT, WIDTH = 800, 1216  # a 640 x 480 photo as detectron2 feeds it, padded
 # The golden was made with 300 proposals and small images, for speed; the official config has these.
 OVERRIDES = ("MODEL.RPN.POST_NMS_TOPK_TEST", "1000", "INPUT.MIN_SIZE_TEST", "800", "INPUT.MAX_SIZE_TEST", "1333")
 
 
-def write_checkpoint(folder: Path) -> None:
-    """config.yaml and model_final.pth, as a user of detectron2 has them."""
+def write_checkpoint(folder: Path, name: str = MASK_RCNN) -> None:
+    """config.yaml and model_final.pth of an official model, as a user of detectron2 has them."""
     import torch
 
     spec = importlib.util.spec_from_file_location("golden_weights", GOLDEN / "weights.py")
     assert spec is not None and spec.loader is not None
     weights = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(weights)
-    arrays = weights.load_golden_state_dict(FOLDER)
+    golden = GOLDEN / "detectron2" / name
+    arrays = weights.load_golden_state_dict(golden)
     torch.save({"model": {key: torch.from_numpy(array) for key, array in arrays.items()}}, folder / "model_final.pth")
-    (folder / "config.yaml").write_text(json.loads((FOLDER / "golden.json").read_text())["config_text"])
+    (folder / "config.yaml").write_text(json.loads((golden / "golden.json").read_text())["config_text"])
 
 
 def network(folder: Path) -> Any:

@@ -80,6 +80,10 @@ class PanopticDeepLabRule:
     predict_instances: bool
 
 
+COUNTS = {"boxes": "num_detections", "proposal_boxes": "num_proposals"}
+"""In the padded form: the output of boxes -> the output that says how many of an image's rows are there."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelSpec:
     """What a model is to its user, whatever runs it: the same for the network and for each export of it."""
@@ -95,6 +99,7 @@ class ModelSpec:
     sem_seg_names: tuple[str, ...] = ()  # of the channels of sem_seg; empty when nobody knows them
     panoptic: PanopticRule | None = None
     panoptic_deeplab: PanopticDeepLabRule | None = None
+    outputs_form: str = "ragged"  # "ragged": rows of all images in one list; "padded": as many rows for each image
 
     def class_name(self, class_id: int) -> str:
         """The name of a contiguous class id; the number itself when there is no name."""
@@ -171,6 +176,7 @@ def _check_ranges(spec: ModelSpec) -> None:
         "max_size": 0 <= rule.max_size < MAX_WHOLE,
         "size_divisor": 0 <= rule.size_divisor <= 4096,
         "channel_order": rule.channel_order in ("BGR", "RGB"),
+        "outputs_form": spec.outputs_form in ("ragged", "padded"),
     }
     if wrong := [name for name, ok in ranges.items() if not ok]:
         raise ValueError(f"{', '.join(wrong)} out of range")

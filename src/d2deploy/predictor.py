@@ -10,7 +10,7 @@ import numpy as np
 from d2deploy.artifact import ModelSpec, TensorSpec
 from d2deploy.errors import ArtifactError, ImageError
 from d2deploy.image import ImageFile, resize_shortest_edge, to_array, to_batch
-from d2deploy.postprocess import KINDS, Frame, find_kind, to_result
+from d2deploy.postprocess import KINDS, Frame, find_kind, to_ragged, to_result
 from d2deploy.results import Result
 from d2deploy.runner import Runner, Source, open_runner, to_source
 
@@ -79,7 +79,7 @@ class Predictor:
             Frame(input_size=small.shape[:2], image_size=original.shape[:2], index=i)
             for i, (small, original) in enumerate(zip(resized, originals, strict=True))
         ]
-        outputs = self._run(*inputs, *self._proposals(proposals, frames))
+        outputs = to_ragged(self._run(*inputs, *self._proposals(proposals, frames)))
         return [to_result(outputs, self.spec, frame) for frame in frames]
 
     def close(self) -> None:

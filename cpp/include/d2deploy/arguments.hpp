@@ -1,9 +1,10 @@
 /// The command line of a client.
 #pragma once
 
+#include <algorithm>
 #include <charconv>
-#include <optional>
-#include <set>
+#include <cstddef>
+#include <iterator>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -50,41 +51,41 @@ inline double number(std::string_view option, std::string_view text) {
   return value;
 }
 
-inline void set(Arguments& found, std::string_view option, std::string_view value) {
+constexpr std::string_view OPTIONS[] = {"--json", "--output", "--min-score"};
+
+inline void set(Arguments& found, const std::string& option, const std::string& value) {
   if (option == "--json")
     found.json = value;
   else if (option == "--output")
     found.output = value;
-  else if (option == "--min-score")
-    found.min_score = number(option, value);
   else
-    throw UsageError("There is no option " + std::string(option) + ".");
+    found.min_score = number(option, value);
 }
 
 }  // namespace command_line
 
-/// Raises UsageError. `words`: without the program's name. `--option value` and `--option=value`; after `--` no options.
+/// `words`: without the program's name; `--option value` or `--option=value`; after `--` no options. Raises UsageError.
 inline Arguments read_arguments(const std::vector<std::string>& words) {
   Arguments found;
   std::vector<fs::path> paths;
   bool has_options = true;
-  for (auto word = words.begin(); word != words.end(); ++word) {
-    if (has_options && (*word == "--help" || *word == "-h")) {
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    const std::string& word = words[i];
+    if (!has_options || word.size() < 2 || word[0] != '-') {
+      paths.emplace_back(word);
+    } else if (word == "--") {
+      has_options = false;
+    } else if (word == "--help" || word == "-h") {
       found.is_help = true;
       return found;
-    }
-    if (has_options && *word == "--") {
-      has_options = false;
-    } else if (!has_options || word->size() < 2 || word->front() != '-') {
-      paths.emplace_back(*word);
-    } else if (const auto equals = word->find('='); equals != std::string::npos) {
-      command_line::set(found, word->substr(0, equals), word->substr(equals + 1));
     } else {
-      const std::string& option = *word;
-      const bool has_value = word + 1 != words.end();
-      command_line::set(found, option, has_value ? *(word + 1) : option == "--min-score" ? "nothing" : "");
+      const auto equals = word.find('=');
+      const std::string option = word.substr(0, equals);
+      const bool has_value = equals != std::string::npos || i + 1 < words.size();
+      if (std::count(std::begin(command_line::OPTIONS), std::end(command_line::OPTIONS), option) == 0)
+        throw UsageError("There is no option " + option + ".");
       if (!has_value) throw UsageError(option + " needs a value.");
-      ++word;
+      command_line::set(found, option, equals != std::string::npos ? word.substr(equals + 1) : words[++i]);
     }
   }
   if (paths.size() < 2) throw UsageError("Give an artifact and then images.");

@@ -27,7 +27,8 @@ constexpr Colour WHITE{255, 255, 255}, INK{24, 24, 27};
 inline Colour colour_of(std::int64_t id) {
   constexpr double saturations[] = {0.80, 0.65, 0.90}, values[] = {0.95, 1.0, 0.78};
   const double turns = 0.58 + static_cast<double>(id) * 0.618034, hue = (turns - std::floor(turns)) * 6;
-  const double saturation = saturations[id % 3], value = values[id % 3] * 255;
+  const std::int64_t row = (id % 3 + 3) % 3;
+  const double saturation = saturations[row], value = values[row] * 255;
   const auto channel = [&](double place) {  // full for a third of the circle around `place`, none for another
     const double away = std::abs(std::remainder(hue - place, 6));
     return std::round(value * (1 - saturation * std::clamp(away - 1, 0.0, 1.0)));
@@ -96,9 +97,13 @@ class Canvas {
   /// Write `text` on a ground of `colour` above `box`, or where there is room.
   void label(const std::string& text, Rectangle box, Colour colour) {
     const int pad = 2 * dot_;
-    const double width = columns(text) * (GLYPH_WIDTH + 1) * dot_ + 2 * pad - dot_, height = GLYPH_HEIGHT * dot_ + 2 * pad;
-    const Point wanted[] = {{box.x1, box.y1 - height}, {box.x2 - width, box.y1 - height}, {box.x1, box.y1},
-                            {box.x1, box.y2},          {box.x1, box.y2 - height}};
+    const double width = columns(text) * (GLYPH_WIDTH + 1) * dot_ + 2 * pad - dot_,
+                 height = GLYPH_HEIGHT * dot_ + 2 * pad;
+    const Point wanted[] = {{box.x1, box.y1 - height},
+                            {box.x2 - width, box.y1 - height},
+                            {box.x1, box.y1},
+                            {box.x1, box.y2},
+                            {box.x1, box.y2 - height}};
     const Rectangle place = free_place(wanted, width, height);
     taken_.push_back(place);
     fill(place, colour);
@@ -123,8 +128,7 @@ class Canvas {
     if (x < 0 || y < 0 || x >= picture_.width || y >= picture_.height) return;
     std::uint8_t* pixel = picture_.at(y, x);
     const double parts[] = {colour.blue, colour.green, colour.red};
-    for (int c = 0; c < 3; ++c)
-      pixel[c] = static_cast<std::uint8_t>(pixel[c] * (1 - opacity) + parts[c] * opacity);
+    for (int c = 0; c < 3; ++c) pixel[c] = static_cast<std::uint8_t>(pixel[c] * (1 - opacity) + parts[c] * opacity);
   }
 
   void fill(Rectangle box, Colour colour) {
@@ -189,9 +193,8 @@ class Canvas {
       places[i] = {x, y, x + width, y + height};
     }
     const auto found = std::find_if(places.begin(), places.end(), [&](const Rectangle& a) {
-      return std::none_of(taken_.begin(), taken_.end(), [&](const Rectangle& b) {
-        return a.x1 < b.x2 && b.x1 < a.x2 && a.y1 < b.y2 && b.y1 < a.y2;
-      });
+      return std::none_of(taken_.begin(), taken_.end(),
+                          [&](const Rectangle& b) { return a.x1 < b.x2 && b.x1 < a.x2 && a.y1 < b.y2 && b.y1 < a.y2; });
     });
     return found == places.end() ? places[0] : *found;
   }

@@ -32,8 +32,10 @@ inline std::string percent(float score) { return " " + std::to_string(std::lroun
 /// The corners of a box of 4 or 5 numbers, in the picture's pixels.
 inline std::vector<Point> corners(const std::vector<float>& box, int factor) {
   if (box.size() == 4)
-    return {{box[0] * 1.0 * factor, box[1] * 1.0 * factor}, {box[2] * 1.0 * factor, box[1] * 1.0 * factor},
-            {box[2] * 1.0 * factor, box[3] * 1.0 * factor}, {box[0] * 1.0 * factor, box[3] * 1.0 * factor}};
+    return {{box[0] * 1.0 * factor, box[1] * 1.0 * factor},
+            {box[2] * 1.0 * factor, box[1] * 1.0 * factor},
+            {box[2] * 1.0 * factor, box[3] * 1.0 * factor},
+            {box[0] * 1.0 * factor, box[3] * 1.0 * factor}};
   const double turn = box[4] * boxes::PI / 180, cosine = std::cos(turn), sine = std::sin(turn);
   std::vector<Point> points;
   for (const auto [across, down] : {std::pair(-0.5, -0.5), {0.5, -0.5}, {0.5, 0.5}, {-0.5, 0.5}}) {
@@ -44,15 +46,18 @@ inline std::vector<Point> corners(const std::vector<float>& box, int factor) {
 }
 
 inline Rectangle around(const std::vector<Point>& points) {
-  const auto [left, right] = std::minmax_element(points.begin(), points.end(), [](auto a, auto b) { return a.x < b.x; });
-  const auto [top, bottom] = std::minmax_element(points.begin(), points.end(), [](auto a, auto b) { return a.y < b.y; });
+  const auto [left, right] =
+      std::minmax_element(points.begin(), points.end(), [](auto a, auto b) { return a.x < b.x; });
+  const auto [top, bottom] =
+      std::minmax_element(points.begin(), points.end(), [](auto a, auto b) { return a.y < b.y; });
   return {left->x, top->y, right->x, bottom->y};
 }
 
 inline void outline(Canvas& canvas, const std::vector<float>& box, Colour colour, int width) {
   const auto points = corners(box, canvas.factor());
   if (box.size() == 4) return canvas.rectangle(around(points), colour, width);
-  for (std::size_t i = 0; i < points.size(); ++i) canvas.line(points[i], points[(i + 1) % points.size()], colour, width);
+  for (std::size_t i = 0; i < points.size(); ++i)
+    canvas.line(points[i], points[(i + 1) % points.size()], colour, width);
 }
 
 inline double area(const std::vector<float>& box) {

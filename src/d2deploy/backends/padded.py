@@ -4,9 +4,7 @@ The only step of a core whose size follows what it sees is `Found`; in a copy a 
 """
 
 import dataclasses
-from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from d2deploy.artifact import COUNTS, ModelSpec, TensorSpec
@@ -17,35 +15,106 @@ from d2deploy.ops.image_index import ImageIndex
 
 
 def padded(model: Exportable) -> Variant:
-    """`model` with outputs [N,K,...] and their number num_detections[N], or num_proposals[N]; K: an image's most.
+    """`model` with outputs [N,K,...] and how many of an image's K rows are there: num_detections[N] or num_proposals[N].
 
-    Rows from an image's number on are 0. Raises ExportError where the network finds nothing that could be counted.
+    The rows after those are 0. Raises ExportError where the network has no rows, or nobody knows how many.
     """
     places = [module for module in model.core.modules() if isinstance(module, Found)]
     if not places:
         raise ExportError(
-            f"--outputs padded means nothing for {model.spec.meta_architecture}: its outputs are not lists of what it "
-            f"found. Leave it out."
+            f"--outputs padded means nothing for {model.spec.meta_architecture}: d2deploy finds no list of detections "
+            f"in it that it could pad. Leave the option out."
         )
-    (most,) = (place.max_out for place in places)
+    most = places[0].max_out
     if not most:
         raise ExportError(
-            "--outputs padded needs a number of proposals, which only detectron2's RPN has. Leave it out."
+            "--outputs padded needs the largest number of proposals, which only detectron2's RPN tells. Leave the "
+            "option out."
         )
-    spec = _padded_spec(model.spec, most)
-    core = swapped(model.core, {Found: lambda _: EverySlot()}, keep_aliases=True)
-    wrapper = PaddedCore if len(spec.inputs) == 2 else PaddedCoreOfProposals
-    return Variant(core=wrapper(core, PadOutputs(model.spec, most)).eval(), spec=spec, source=model.source)
+    core = swapped(model.core, {Found: EverySlot}, keep_aliases=True)
+    wrapper = PaddedCore if len(model.spec.inputs) == 2 else PaddedCoreOfProposals
+    made = wrapper(core, PadOutputs(model.spec, most)).eval()
+    return Variant(core=made, spec=padded_spec(model.spec, most), source=model.source)
 
 
-def _padded_spec(spec: ModelSpec, most: int) -> ModelSpec:
-    count = COUNTS["proposal_boxes" if not spec.num_classes else "boxes"]
+def padded_spec(spec: ModelSpec, most: int) -> ModelSpec:
+    """`spec` of the same network with `most` rows an image."""
+    count = next(COUNTS[tensor.name] for tensor in spec.outputs if tensor.name in COUNTS)
 
     def fixed(tensor: TensorSpec) -> TensorSpec:
         if tensor.name == "image_index":
             return TensorSpec(name=count, shape=("N",), dtype="int64")
-        if tensor.shape[0] != "D":
-            return tensor
-        return dataclasses.replace(tensor, shape=("N", most, *tensor.shape[1:]))
+        shape = ("N", most, *tensor.shape[1:]) if tensor.shape[0] == "D" else tensor.shape
+        return dataclasses.replace(tensor, shape=shape)
 
     return dataclasses.replace(spec, outputs=tuple(map(fixed, spec.outputs)), outputs_form="padded")
+
+
+class EverySlot(nn.Module):
+    """A Found that keeps all M slots of each image: where nothing was found the box is 0 and the score -inf."""
+
+    def __init__(self, op: Found) -> None:
+        super().__init__()
+        self.image_index = ImageIndex()
+
+    def forward(self, best: Tensor, boxes: Tensor, scores: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """See ops/found.py; D is N*M."""
+        is_none = (best < 0).flatten()
+        image_index, index = self.image_index(best).flatten(), best.clamp(min=0).flatten()
+        kept, kept_scores = rows_at(image_index, index, boxes, scores)
+        # A box of no size: what works on it must not meet a number that is none.
+        kept = kept.masked_fill(is_none[:, None], 0.0)
+        return kept, kept_scores.masked_fill(is_none, float("-inf")), index, image_index
+
+
+class PadOutputs(nn.Module):
+    """A core's outputs with D = N*K, as EverySlot makes them, to the padded form."""
+
+    def __init__(self, spec: ModelSpec, most: int) -> None:
+        super().__init__()
+        names = [tensor.name for tensor in spec.outputs]
+        self.most = most
+        self.scores = next(i for i, name in enumerate(names) if name in ("scores", "objectness_logits"))
+        self.is_count = [name == "image_index" for name in names]
+        self.is_rows = [tensor.shape[0] == "D" for tensor in spec.outputs]
+
+    def forward(self, outputs: list[Tensor]) -> list[Tensor]:
+        """Rows [N*K,...] -> [N,K,...], 0 where there are none; image_index[N*K] -> how many there are, [N] int64."""
+        is_none = outputs[self.scores] == float("-inf")
+        made: list[Tensor] = []
+        for i in range(len(outputs)):
+            x = outputs[i]
+            if self.is_count[i]:
+                x = (~is_none).unflatten(0, [-1, self.most]).sum(1)
+            elif self.is_rows[i]:
+                x = x.masked_fill(is_none.reshape([-1] + [1] * (x.dim() - 1)), 0).unflatten(0, [-1, self.most])
+            made.append(x)
+        return made
+
+
+class PaddedCore(nn.Module):
+    """A core and what pads its outputs."""
+
+    def __init__(self, core: nn.Module, pad: PadOutputs) -> None:
+        super().__init__()
+        self.core, self.pad = core, pad
+
+    def forward(self, images: Tensor, image_sizes: Tensor) -> list[Tensor]:
+        """As the core."""
+        made: list[Tensor] = self.pad(self.core(images, image_sizes))
+        return made
+
+
+class PaddedCoreOfProposals(nn.Module):
+    """The same for a core that takes proposals: each has the inputs in its signature, which scripting needs."""
+
+    def __init__(self, core: nn.Module, pad: PadOutputs) -> None:
+        super().__init__()
+        self.core, self.pad = core, pad
+
+    def forward(
+        self, images: Tensor, image_sizes: Tensor, proposal_boxes: Tensor, num_proposals: Tensor
+    ) -> list[Tensor]:
+        """As the core."""
+        made: list[Tensor] = self.pad(self.core(images, image_sizes, proposal_boxes, num_proposals))
+        return made

@@ -6,6 +6,7 @@ from d2deploy.postprocess.instances import to_instances
 from d2deploy.postprocess.keypoints import find_keypoints
 from d2deploy.postprocess.kinds import KINDS, Kind, find_kind, to_result
 from d2deploy.postprocess.masks import paste_masks
+from d2deploy.postprocess.padded import to_ragged
 from d2deploy.postprocess.panoptic import merge
 from d2deploy.postprocess.sem_seg import to_semantic
 
@@ -20,6 +21,7 @@ __all__ = [
     "paste_masks",
     "rescale_boxes",
     "to_instances",
+    "to_ragged",
     "to_result",
     "to_semantic",
 ]

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from d2deploy.artifact import ModelSpec
 from d2deploy.postprocess.frame import Frame, Outputs
 from d2deploy.postprocess.instances import to_instances, to_proposals
+from d2deploy.postprocess.padded import ragged_names
 from d2deploy.postprocess.panoptic import merge
 from d2deploy.postprocess.panoptic_deeplab import to_panoptic_deeplab
 from d2deploy.postprocess.sem_seg import to_semantic
@@ -63,13 +64,16 @@ KINDS = (
 
 def find_kind(spec: ModelSpec) -> Kind | None:
     """The kind of network that `spec` describes; None: none that is known here."""
-    names = {tensor.name for tensor in spec.outputs}
+    names = ragged_names({tensor.name for tensor in spec.outputs})
     fitting = (kind for kind in KINDS if names.issuperset(kind.outputs))
     return next((kind for kind in fitting if not kind.rule or getattr(spec, kind.rule) is not None), None)
 
 
 def to_result(outputs: Outputs, spec: ModelSpec, frame: Frame) -> Result:
-    """What the network says about one image of a batch. Raises ValueError: outputs that make no result."""
+    """What the network says, in the ragged form, about one image of a batch.
+
+    Raises ValueError: outputs that make no result.
+    """
     kind = find_kind(spec)
     if kind is None:
         raise ValueError(f"no result can be made of {', '.join(outputs)}")

@@ -1,0 +1,109 @@
+/// The shared parts alone, for tests/cpp: what they give is compared with Python's.
+///
+///   check shapes  < lines "height width min_size max_size"      > lines "height width" after the short-edge rule
+///   check resize  < int32 h w H W and h x w x 3 bytes, repeated > H x W x 3 bytes, repeated
+///   check read FILE                                             > int32 h w and h x w x 3 bytes, BGR
+///   check result  < {"spec", "input_size", "image_size", "outputs": {name: {"dtype", "shape", "data"}}} > JSON
+///   check json    < JSON                                        > the same, written anew
+
+#include <cstdint>
+#include <iostream>
+#include <iterator>
+#include <string>
+#include <vector>
+
+#include "d2deploy/client.hpp"
+#include "d2deploy/json_read.hpp"
+
+namespace {
+
+using namespace d2deploy;
+
+std::string all_input() { return {std::istreambuf_iterator<char>(std::cin), {}}; }
+
+bool read_numbers(std::int32_t* numbers, int count) {
+  return static_cast<bool>(std::cin.read(reinterpret_cast<char*>(numbers), count * 4));
+}
+
+void write_numbers(const std::vector<std::int32_t>& numbers) {
+  std::cout.write(reinterpret_cast<const char*>(numbers.data()), static_cast<std::streamsize>(numbers.size() * 4));
+}
+
+void write_pixels(const Image& image) {
+  std::cout.write(reinterpret_cast<const char*>(image.pixels.data()),
+                  static_cast<std::streamsize>(image.pixels.size()));
+}
+
+void shapes() {
+  int height, width, min_size, max_size;
+  while (std::cin >> height >> width >> min_size >> max_size) {
+    const Size size = resized_shape({height, width}, {min_size, max_size, false, 0});
+    std::cout << size.height << ' ' << size.width << '\n';
+  }
+}
+
+void resize_all() {
+  std::int32_t edges[4];
+  while (read_numbers(edges, 4)) {
+    Image image(edges[0], edges[1]);
+    std::cin.read(reinterpret_cast<char*>(image.pixels.data()), static_cast<std::streamsize>(image.pixels.size()));
+    write_pixels(resize(std::move(image), {edges[2], edges[3]}));
+  }
+}
+
+void read(const std::string& file) {
+  const Image image = read_image(file);
+  write_numbers({image.height, image.width});
+  write_pixels(image);
+}
+
+Tensor to_tensor(const Json& json) {
+  Shape shape;
+  for (const Json& edge : json.at("shape").array("shape")) shape.push_back(edge.whole("shape"));
+  if (json.at("dtype").text("dtype") == "int64") {
+    std::vector<std::int64_t> numbers;
+    for (const Json& number : json.at("data").array("data")) numbers.push_back(number.whole("data"));
+    return d2deploy::to_tensor(DType::int64, shape, std::move(numbers));
+  }
+  std::vector<float> numbers;
+  for (const Json& number : json.at("data").array("data")) numbers.push_back(static_cast<float>(number.number("data")));
+  return d2deploy::to_tensor(DType::float32, shape, std::move(numbers));
+}
+
+Size to_size(const Json& json) {
+  const auto& edges = json.array("size");
+  return {static_cast<int>(edges.at(0).whole("size")), static_cast<int>(edges.at(1).whole("size"))};
+}
+
+void result() {
+  const Json json = read_json(all_input());
+  const ModelSpec spec = manifest_json::spec(json.at("spec"));
+  Outputs outputs;
+  for (const auto& [name, tensor] : json.at("outputs").object("outputs")) outputs.add(name, to_tensor(tensor));
+  const Frame frame{to_size(json.at("input_size")), to_size(json.at("image_size"))};
+  check_spec(spec);
+  const Result found = to_result(outputs, spec, frame);
+  draw_result(Image(frame.image_size.height, frame.image_size.width), found, spec,
+              0);  // no comparison: it must not crash
+  std::cout << to_json(found, spec, "image", frame.image_size).dump() << '\n';
+}
+
+int run(const std::vector<std::string>& words) {
+  const std::string verb = words.empty() ? "" : words[0];
+  if (verb == "shapes") return shapes(), 0;
+  if (verb == "resize") return resize_all(), 0;
+  if (verb == "read" && words.size() == 2) return read(words[1]), 0;
+  if (verb == "result") return result(), 0;
+  if (verb == "json") return std::cout << read_json(all_input()).dump(), 0;
+  throw Error("check shapes|resize|read FILE|result|json");
+}
+
+}  // namespace
+
+int main(int count, char** words) {
+  try {
+    return run({words + 1, words + count});
+  } catch (const std::exception& error) {
+    return client::refuse(error.what());
+  }
+}
