@@ -2,8 +2,8 @@
 
     python -m benchmarks.formats [MODEL...]     # on quiet cores; about five minutes a model
 
-Writes benchmarks/results/formats-<cpu>-<threads>-<date>.json. Formats take turns, round after round, so that a slow minute
-hits all of them.
+Writes benchmarks/results/formats-<cpu>-<threads>-<date>.json. Formats take turns, round after round, so that a slow
+minute hits all of them.
 """
 
 import argparse

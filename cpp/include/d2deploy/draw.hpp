@@ -38,7 +38,7 @@ inline std::vector<Point> corners(const std::vector<float>& box, int factor) {
             {box[0] * 1.0 * factor, box[3] * 1.0 * factor}};
   const double turn = box[4] * boxes::PI / 180, cosine = std::cos(turn), sine = std::sin(turn);
   std::vector<Point> points;
-  for (const auto [across, down] : {std::pair(-0.5, -0.5), {0.5, -0.5}, {0.5, 0.5}, {-0.5, 0.5}}) {
+  for (const auto& [across, down] : {std::pair(-0.5, -0.5), {0.5, -0.5}, {0.5, 0.5}, {-0.5, 0.5}}) {
     const double x = across * box[2], y = down * box[3];
     points.push_back({(box[0] + cosine * x + sine * y) * factor, (box[1] - sine * x + cosine * y) * factor});
   }

@@ -3,8 +3,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <regex>
-#include <string>
 #include <string_view>
 
 namespace d2deploy {
@@ -39,11 +37,21 @@ class Tiff {
   bool is_big_;
 };
 
+/// The digit after tiff:Orientation=" or tiff:Orientation>; 0: there is none.
+inline int xmp_orientation(std::string_view xmp) {
+  constexpr std::string_view tag = "tiff:Orientation";
+  for (std::size_t at = xmp.find(tag); at != xmp.npos; at = xmp.find(tag, at + 1)) {
+    std::string_view rest = xmp.substr(at + tag.size());
+    const std::size_t skipped = rest.substr(0, 2) == "=\"" ? 2 : rest.substr(0, 1) == ">" ? 1 : 0;
+    rest.remove_prefix(skipped);
+    if (skipped > 0 && !rest.empty() && rest[0] >= '0' && rest[0] <= '9') return rest[0] - '0';
+  }
+  return 0;
+}
+
 /// 1 to 8 by EXIF 2.32; 1 (upright) where nothing is said.
-inline int find_orientation(std::string_view exif, const std::string& xmp) {
-  int found = Tiff(exif).orientation();
-  static const std::regex pattern("tiff:Orientation(=\"|>)([0-9])");
-  if (std::smatch match; found == 0 && std::regex_search(xmp, match, pattern)) found = std::stoi(match[2]);
+inline int find_orientation(std::string_view exif, std::string_view xmp) {
+  const int tagged = Tiff(exif).orientation(), found = tagged == 0 ? xmp_orientation(xmp) : tagged;
   return found >= 1 && found <= 8 ? found : 1;
 }
 
