@@ -12,8 +12,13 @@
 #include <string>
 #include <vector>
 
-#include "d2deploy/client.hpp"
+#include "d2deploy/draw.hpp"
+#include "d2deploy/error.hpp"
+#include "d2deploy/image.hpp"
 #include "d2deploy/json_read.hpp"
+#include "d2deploy/postprocess.hpp"
+#include "d2deploy/resize.hpp"
+#include "d2deploy/written.hpp"
 
 namespace {
 
@@ -104,6 +109,6 @@ int main(int count, char** words) {
   try {
     return run({words + 1, words + count});
   } catch (const std::exception& error) {
-    return client::refuse(error.what());
+    return report(error.what());
   }
 }

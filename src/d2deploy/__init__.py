@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from d2deploy.artifact import Artifact, read_artifact
-    from d2deploy.draw import draw_instances
+    from d2deploy.draw import draw_instances, draw_result
     from d2deploy.errors import D2DeployError
     from d2deploy.models.build import load_model
     from d2deploy.predictor import Predictor
-    from d2deploy.results import Instances
+    from d2deploy.results import Instances, PanopticResult, Proposals, SemanticResult
     from d2deploy.runner import open_runner
     from d2deploy.workflows.evaluate import evaluate
     from d2deploy.workflows.export import export
@@ -28,8 +28,12 @@ _HOME = {
     "Artifact": "artifact",
     "D2DeployError": "errors",
     "Instances": "results",
+    "PanopticResult": "results",
     "Predictor": "predictor",
+    "Proposals": "results",
+    "SemanticResult": "results",
     "draw_instances": "draw",
+    "draw_result": "draw",
     "evaluate": "workflows.evaluate",
     "export": "workflows.export",
     "load_model": "models.build",
@@ -42,8 +46,12 @@ __all__ = [
     "Artifact",
     "D2DeployError",
     "Instances",
+    "PanopticResult",
     "Predictor",
+    "Proposals",
+    "SemanticResult",
     "draw_instances",
+    "draw_result",
     "evaluate",
     "export",
     "load_model",

@@ -38,6 +38,20 @@ def test_layer_norm_is_over_the_channels_of_a_cell() -> None:
     torch.testing.assert_close(norm(x), expected, atol=1e-5, rtol=0)
 
 
+def test_groups_of_one_value_become_the_bias() -> None:
+    """A map of one cell has them where there are as many channels as groups; torch's own GroupNorm refuses it."""
+    norm = make_norm("GN", 32)
+    assert norm is not None
+    norm.bias.data = torch.arange(32.0)
+    x = torch.randn(1, 32, 1, 1, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(norm(x).flatten(), norm.bias)
+    torch.testing.assert_close(torch.jit.script(norm)(x).flatten(), norm.bias)
+    y = torch.randn(3, 64, 5, 1, generator=torch.Generator().manual_seed(0))
+    wide = make_norm("GN", 64)
+    assert wide is not None
+    torch.testing.assert_close(wide(y), torch.nn.GroupNorm(32, 64)(y))
+
+
 def retinanet(norm: str) -> torch.nn.Module:
     config = config_of("COCO-Detection/retinanet_R_50_FPN_1x", ["MODEL.RETINANET.NORM", norm])
     with torch.device("meta"):

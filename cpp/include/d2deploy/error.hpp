@@ -1,6 +1,9 @@
 #pragma once
 
+#include <algorithm>
+#include <iostream>
 #include <stdexcept>
+#include <string>
 
 namespace d2deploy {
 
@@ -9,5 +12,12 @@ class Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
+
+/// What a program does about it: one line on stderr. Returns its exit code.
+inline int report(std::string message) {
+  std::replace(message.begin(), message.end(), '\n', ' ');
+  std::cerr << "error: " << message << std::endl;
+  return 2;
+}
 
 }  // namespace d2deploy

@@ -42,4 +42,7 @@ _ROWS = (
     ),
 )
 
+OUTPUT_FORMS = ("ragged", "padded")
+"""How outputs come: rows of all images in one list, or as many rows for each image. Every format has both."""
+
 FORMATS = {row.name: row for row in _ROWS}

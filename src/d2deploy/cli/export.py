@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from d2deploy.artifact import Artifact, check_free
+from d2deploy.backends import OUTPUT_FORMS
 from d2deploy.cli.options import ModelPath, data, network
 from d2deploy.cli.progress import progress_bar
 from d2deploy.cli.source import data_of, load_model
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
 @network
 @click.option("--format", "formats", required=True, help="One or several: torchscript,onnx.")
 @click.option("--method", help="How torch captures the network; see d2deploy formats.")
+@click.option(
+    "--outputs",
+    type=click.Choice(OUTPUT_FORMS),
+    default="ragged",
+    show_default=True,
+    help="ragged: what was found in all images, one after the other; padded: room for as much in each image.",
+)
 @click.option("--output", type=ModelPath(), required=True, help="Gets a folder for each format.")
 @click.option("--overwrite", is_flag=True, help="Replace what is in those folders.")
 @click.option("--sample-image", type=ModelPath(), help="An image with objects, to verify the export with.")
@@ -70,6 +78,7 @@ def _export(model: "Model", format: str, images: list[Path], options: dict[str, 
                 format,
                 options["output"] / format,
                 method=options["method"],
+                outputs=options["outputs"],
                 overwrite=options["overwrite"],
                 verify=not options["no_verify"],
                 sample_image=options["sample_image"],

@@ -27,7 +27,9 @@ class FastRCNN(nn.Module):
         # One row more that is no proposal: where P is 0 there is something to give a shape.
         boxes = nn.functional.pad(proposal_boxes, [0, 0, 0, 1])
         count = num_proposals.clamp(max=self.topk)
-        is_given = torch.arange(boxes.shape[1], device=boxes.device)[None, :] < count[:, None]
-        logits = torch.zeros_like(boxes[:, :, 0]).masked_fill(~is_given, float("-inf"))
+        logits = torch.zeros_like(boxes[:, :, 0])
+        # Counted by a sum: the device that torch.arange is given would stand in a traced file as a constant.
+        is_given = torch.ones_like(logits, dtype=torch.int64).cumsum(1) <= count[:, None]
+        logits = logits.masked_fill(~is_given, float("-inf"))
         boxes = torch.where(is_given[:, :, None], boxes, torch.zeros_like(boxes))
         return self.roi_heads(self.backbone(self.prepare(images, image_sizes)), boxes, logits, image_sizes)

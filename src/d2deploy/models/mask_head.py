@@ -13,6 +13,8 @@ from d2deploy.registry import ROI_MASK_HEAD_REGISTRY
 class MaskRCNNConvUpsampleHead(nn.Module):
     """mask_fcn1.., an upsampling convolution, a predictor of one channel a class (or one for all)."""
 
+    composite = "MaskRCNNConvUpsampleHead"  # what a format that has operators for the whole part knows it by
+
     def __init__(self, config: schema.MaskHead, *, in_channels: int, num_classes: int) -> None:
         super().__init__()
         channels = in_channels

@@ -47,13 +47,28 @@ class LayerNorm(nn.Module):
         return nn.functional.layer_norm(cells, self.shape, self.weight, self.bias, self.eps).permute(0, 3, 1, 2)
 
 
-def _group_norm(channels: int) -> nn.Module:
-    if channels % _GROUPS:
-        raise ConfigError(f"NORM GN has {_GROUPS} groups of channels, and a layer has {channels}. Choose another NORM.")
-    return nn.GroupNorm(_GROUPS, channels)
-
-
 _GROUPS = 32
+
+
+class GroupNorm(nn.Module):
+    """Normalises 32 groups of channels, each over the whole map (detectron2's GN, eps 1e-5).
+
+    Not torch's module: that refuses groups of one value, as 32 channels have on the last level of a small image.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        if channels % _GROUPS:
+            raise ConfigError(
+                f"NORM GN has {_GROUPS} groups of channels, and a layer has {channels}. Choose another NORM."
+            )
+        self.groups, self.eps = _GROUPS, 1e-5
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x[N,C,H,W] -> the same shape."""
+        return torch.group_norm(x, self.groups, self.weight, self.bias, self.eps)
 
 
 # SyncBN differs from BN only in how training gathers statistics.
@@ -64,7 +79,7 @@ NORMS: dict[str, Callable[[int], nn.Module]] = {
     "nnSyncBN": nn.BatchNorm2d,
     "naiveSyncBN": nn.BatchNorm2d,
     "naiveSyncBN_N": nn.BatchNorm2d,
-    "GN": _group_norm,
+    "GN": GroupNorm,
     "LN": LayerNorm,
 }
 

@@ -14,6 +14,8 @@ from d2deploy.ops.image_index import ImageIndex
 class Res5ROIHeads(nn.Module):
     """res5 on pooled features, averaged for the box predictor (detectron2 roi_heads.py, Res5ROIHeads)."""
 
+    composite = "Res5ROIHeads"  # what a format that has operators for the whole part knows it by
+
     def __init__(self, config: schema.Res5ROIHeads, *, channels: int, strides: list[int]) -> None:
         super().__init__()
         self.in_features = list(config.in_features)

@@ -33,6 +33,8 @@ class ROIHeads(nn.Module):
     between stages, and averages the stages' scores; a single stage is a cascade of one (roi_heads.py, cascade_rcnn.py).
     """
 
+    composite = "ROIHeads"  # what a format that has operators for the whole part knows it by
+
     def __init__(self, config: schema.ROIHeads, *, channels: int, strides: list[int]) -> None:
         super().__init__()
         self.in_features = list(config.in_features)

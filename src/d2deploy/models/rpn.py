@@ -67,6 +67,8 @@ class RPN(nn.Module):
     (rrpn.py), and every [...,4] here is [...,5].
     """
 
+    composite = "RPN"  # what a format that has operators for the whole part knows it by
+
     def __init__(self, config: schema.RPN, *, channels: int, strides: list[int]) -> None:
         super().__init__()
         self.decode = BoxDecoder(config.bbox_reg_weights)

@@ -3,18 +3,19 @@
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from d2deploy.artifact import MANIFEST, Artifact, read_artifact, writing_to
-from d2deploy.backends import FORMATS, Format
+from d2deploy.backends import FORMATS, OUTPUT_FORMS, Format
 from d2deploy.errors import ExportError, OutputError
 from d2deploy.workflows.sample import Sample, sample_images
 from d2deploy.workflows.verify import Budget
 from d2deploy.workflows.verify import verify as verify_artifact
 
 if TYPE_CHECKING:
+    from d2deploy.backends.capture import Exportable
     from d2deploy.models.build import Model
 
 
@@ -39,6 +40,7 @@ def export(
     output: str | Path,
     *,
     method: str | None = None,
+    outputs: str = "ragged",
     overwrite: bool = False,
     verify: bool = True,
     sample_image: np.ndarray | str | Path | None = None,
@@ -48,22 +50,37 @@ def export(
 ) -> Artifact:
     """Write `model` as `format` into the folder `output`, and prove it against the network.
 
+    `outputs`: "ragged", or "padded" to as many rows for each image (docs/architecture.md, The core).
     Verified on `images`, or on variants of `sample_image`, or of the demo's images when neither is given; the report
     goes into the manifest. Nothing is at `output` unless all went well.
     Raises ExportError, OutputError, MissingExtra, and Mismatch when the export is not the network.
     """
     row, method = find_format(format, method)
+    check_contract(outputs=outputs)
     backend = import_module(f"d2deploy.backends.{row.module}")
     output = Path(output)
     _refuse_foreign(output, overwrite)
+    exported = _variant(model, outputs=outputs)
     samples = (images or sample_images(sample_image, model.spec)) if verify else ()
     with writing_to(output, overwrite=overwrite) as folder:
-        artifact: Artifact = backend.export(model, folder, method=method)
+        artifact: Artifact = backend.export(exported, folder, method=method)
         if verify:
             report = verify_artifact(artifact, against=model, images=samples, budget=budget, progress=progress)
             report.raise_if_bad()
             artifact.with_verification(report.to_dict())
     return read_artifact(output)
+
+
+def check_contract(*, outputs: str) -> None:
+    """Raises ExportError for a form of outputs that does not exist."""
+    if outputs not in OUTPUT_FORMS:
+        raise ExportError(f"There is no form of outputs {outputs!r}. Forms: {', '.join(OUTPUT_FORMS)}.")
+
+
+def _variant(model: "Model", **contract: Any) -> "Exportable":
+    from d2deploy.backends.variants import variant
+
+    return variant(model, **contract)
 
 
 def _refuse_foreign(output: Path, overwrite: bool) -> None:

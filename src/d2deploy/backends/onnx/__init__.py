@@ -64,7 +64,7 @@ def _proto(model: "Exportable") -> Any:
             program,
             dynamo=True,
             opset_version=OPSET,
-            custom_translation_table=lowerings(),
+            custom_translation_table=lowerings(fixed=model.spec.outputs_form == "padded"),
             input_names=[spec.name for spec in model.spec.inputs],
             output_names=[spec.name for spec in model.spec.outputs],
             verbose=False,

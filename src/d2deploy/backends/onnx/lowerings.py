@@ -5,11 +5,13 @@ TopK-11, Pad-18).
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from onnxscript import opset18 as op
 
+from d2deploy.backends.onnx.levels import on_every_level, on_its_level
 from d2deploy.backends.onnx.rotated import roi_align_rotated, rotated_nms
 
 LOWEST = -3.4e38
@@ -69,14 +71,16 @@ def roi_align(
     size: int,
     sampling_ratio: int,
     aligned: bool,
+    *,
+    place: Callable[..., Any] = on_its_level,
 ) -> Any:
-    """See ops/roi_align.py. One RoiAlign a level over its boxes."""
+    """See ops/roi_align.py. One RoiAlign a level."""
 
-    def pool(level: int, mine: Any) -> Any:
+    def pool(level: int, mine: Any, images: Any) -> Any:
         return op.RoiAlign(
             features[level],
-            op.Gather(boxes, mine),
-            op.Gather(image_index, mine),
+            mine,
+            images,
             output_height=size,
             output_width=size,
             sampling_ratio=sampling_ratio,
@@ -85,36 +89,26 @@ def roi_align(
             coordinate_transformation_mode="half_pixel" if aligned else "output_half_pixel",
         )
 
-    return _by_level(levels, len(features), pool)
+    return place(len(features), levels, boxes, image_index, pool=pool)
 
 
 def roi_pool(
-    features: Sequence[Any], boxes: Any, image_index: Any, levels: Any, scales: Sequence[float], size: int
+    features: Sequence[Any],
+    boxes: Any,
+    image_index: Any,
+    levels: Any,
+    scales: Sequence[float],
+    size: int,
+    *,
+    place: Callable[..., Any] = on_its_level,
 ) -> Any:
-    """See ops/roi_pool.py. One MaxRoiPool a level over its boxes, which are rows of image and corners, all floats."""
-    images = op.Unsqueeze(op.CastLike(image_index, boxes), _ints(1))
-    rows = op.Concat(images, boxes, axis=1)
+    """See ops/roi_pool.py. One MaxRoiPool a level; its boxes are rows of image and corners, all floats."""
 
-    def pool(level: int, mine: Any) -> Any:
-        return op.MaxRoiPool(
-            features[level], op.Gather(rows, mine), pooled_shape=[size, size], spatial_scale=scales[level]
-        )
+    def pool(level: int, mine: Any, images: Any) -> Any:
+        rows = op.Concat(op.Unsqueeze(op.CastLike(images, mine), _ints(1)), mine, axis=1)
+        return op.MaxRoiPool(features[level], rows, pooled_shape=[size, size], spatial_scale=scales[level])
 
-    return _by_level(levels, len(features), pool)
-
-
-def _by_level(levels: Any, count: int, pool: Callable[[int, Any], Any]) -> Any:
-    """`pool` of each of `count` levels over its boxes, given as their indices; then back into the boxes' order."""
-    pooled, order = [], []
-    for level in range(count):
-        mine = op.Squeeze(op.NonZero(op.Equal(levels, op.Constant(value_int=level))), _ints(0))
-        pooled.append(pool(level, mine))
-        order.append(mine)
-    if count == 1:
-        return pooled[0]
-    box = op.Concat(*order, axis=0)
-    place = op.Range(op.Constant(value_int=0), op.Size(box), op.Constant(value_int=1))
-    return op.Gather(op.Concat(*pooled, axis=0), op.ScatterElements(box, box, place, axis=0))
+    return place(len(features), levels, boxes, image_index, pool=pool)
 
 
 def point_sample(features: Any, points: Any, image_index: Any) -> Any:
@@ -163,7 +157,11 @@ def _ints(*values: int) -> Any:
     return op.Constant(value_ints=list(values))
 
 
-def lowerings() -> dict[Callable[..., Any], Callable[..., Any]]:
-    """The op of each d2deploy:: node -> its lowering."""
-    ops = (nms, labelled_nms, roi_align, roi_align_rotated, roi_pool, point_sample, pad_to_multiple)
-    return {getattr(torch.ops.d2deploy, f.__name__).default: f for f in ops}
+def lowerings(*, fixed: bool = False) -> dict[Callable[..., Any], Callable[..., Any]]:
+    """The op of each d2deploy:: node -> its lowering. `fixed`: no size that follows the data, except within NMS."""
+    ops: list[Callable[..., Any]] = [nms, labelled_nms, roi_align, roi_align_rotated, roi_pool, point_sample]
+    table = {getattr(torch.ops.d2deploy, f.__name__).default: f for f in [*ops, pad_to_multiple]}
+    if fixed:
+        for f in (roi_align, roi_pool):
+            table[getattr(torch.ops.d2deploy, f.__name__).default] = partial(f, place=on_every_level)
+    return table

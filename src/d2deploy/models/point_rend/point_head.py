@@ -14,13 +14,25 @@ from d2deploy.models.alias import Alias
 from d2deploy.models.point_rend.points import MapPoints
 
 
-def product(parts: list[Tensor], weight: Tensor) -> Tensor:
-    """parts of [R,P,Ci] side by side, times weight[sum of Ci,K] or, another for each row, [R,sum of Ci,K] -> [R,P,K]."""
+def product(parts: list[Tensor], weight: Tensor, bias: Tensor) -> Tensor:
+    """parts of [R,P,Ci] side by side, times weight[sum of Ci,K], plus bias[K] -> [R,P,K]."""
     begin = parts[0].shape[2]
-    out = parts[0] @ weight.narrow(-2, 0, begin)
+    out = torch.addmm(bias, parts[0].flatten(0, 1), weight[:begin])
     for part in parts[1:]:
-        out = out + part @ weight.narrow(-2, begin, part.shape[2])
-        begin += part.shape[2]
+        end = begin + part.shape[2]
+        out.addmm_(part.flatten(0, 1), weight[begin:end])
+        begin = end
+    return out.reshape(-1, parts[0].shape[1], weight.shape[1])
+
+
+def own_product(parts: list[Tensor], weight: Tensor, bias: Tensor) -> Tensor:
+    """The same with weights of its own for each row: weight[R,sum of Ci,K], bias[R,1,K]."""
+    begin = parts[0].shape[2]
+    out = torch.baddbmm(bias, parts[0], weight[:, :begin])
+    for part in parts[1:]:
+        end = begin + part.shape[2]
+        out.baddbmm_(part, weight[:, begin:end])
+        begin = end
     return out
 
 
@@ -34,7 +46,7 @@ class PointLayer(nn.Module):
 
     def forward(self, parts: list[Tensor]) -> Tensor:
         """[R,P,Ci] of each part -> [R,P,out_channels]."""
-        return product(parts, self.weight[:, :, 0].t()) + self.bias
+        return product(parts, self.weight[:, :, 0].t(), self.bias)
 
 
 class StandardPointHead(nn.Module):
@@ -56,9 +68,8 @@ class StandardPointHead(nn.Module):
     def forward(self, features: list[Tensor], points: Tensor, coarse: Tensor, classes: Tensor) -> Tensor:
         """features at points[R,P,2], coarse[R,K,S,S] logits, classes[R] int64 -> logits[R,P] of those classes alone."""
         channel = classes * 0 if self.is_agnostic else classes
-        rows = self.predictor.weight[channel]
-        logits = product(self.hidden(features, points, coarse), rows) + self.predictor.bias[channel][:, None, None]
-        return logits[:, :, 0]
+        weight, bias = self.predictor.weight[channel], self.predictor.bias[channel]
+        return own_product(self.hidden(features, points, coarse), weight, bias[:, None, None])[:, :, 0]
 
     def every_class(self, features: list[Tensor], points: Tensor, coarse: Tensor) -> Tensor:
         """features at points[R,P,2], coarse[R,K,H,W] logits -> logits[R,P,K]."""
@@ -111,6 +122,6 @@ class ImplicitPointHead(nn.Module):
             weight_at, bias_at = weight_at + before * after, bias_at + after
             if i == len(self.outs) - 1:
                 weight, bias = weight.gather(1, channel.expand(-1, 1, before)), bias.gather(1, channel)
-            x = product(parts, weight.transpose(1, 2)) + bias.transpose(1, 2)
-            parts = [nn.functional.relu(x)]
+            x = own_product(parts, weight.transpose(1, 2), bias.transpose(1, 2))
+            parts = [x.relu()]
         return x[:, :, 0]

@@ -1,0 +1,107 @@
+"""What a lowering works with: values of the graph as blobs, and the place in the nets where it writes."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, fx
+
+from d2deploy.backends.caffe2.net import DTYPES, Nets
+
+
+@dataclasses.dataclass(frozen=True)
+class Blob:
+    """A tensor in the net. `like` has its dtype and shape, as torch.export knows them; some sizes are symbols."""
+
+    name: str
+    like: Tensor
+
+    @property
+    def rank(self) -> int:
+        """Number of axes."""
+        return self.like.dim()
+
+    def size(self, axis: int) -> int | None:
+        """Length of an axis; None when it is free."""
+        size = self.like.shape[axis]
+        return size if isinstance(size, int) else None
+
+
+class CannotLower(Exception):
+    """What Caffe2 lacks for a node. The walk gathers them all."""
+
+
+class Place:
+    """Where a node is lowered: names follow the module that it came from."""
+
+    def __init__(self, nets: Nets, node: fx.Node, *, name: str | None = None, is_last_use: bool = False) -> None:
+        self.nets, self.node = nets, node
+        self.name = name or nets.unique(path_of(node))
+        self.is_last_use = is_last_use  # nothing reads the first argument's blob after this node
+        self._is_named = False
+
+    def emit(self, type: str, *inputs: "Blob | str", part: str = "", **args: Any) -> str:
+        """Write an operator of one output. `part` names a step inside of a lowering; the last has none."""
+        name = self.nets.unique(f"{self.name}.{part}") if part else self.name
+        self.nets.add(type, [_name(item) for item in inputs], [name], **args)
+        return name
+
+    def emit_many(self, type: str, *inputs: "Blob | str", outputs: list[str], **args: Any) -> list[str]:
+        """The same with several outputs, named by the caller."""
+        self.nets.add(type, [_name(item) for item in inputs], outputs, **args)
+        return outputs
+
+    def in_place(self, type: str, blob: Blob, **args: Any) -> str:
+        """An operator whose output replaces its input where nobody else reads that."""
+        if not self.is_last_use:
+            return self.emit(type, blob, **args)
+        self.nets.add(type, [blob.name], [blob.name], **args)
+        return blob.name
+
+    def concat(self, blobs: "list[Blob | str]", axis: int, part: str = "") -> str:
+        """Caffe2's Concat has a second output, which nobody reads."""
+        name = self.nets.unique(f"{self.name}.{part}") if part else self.name
+        self.nets.add("Concat", [_name(b) for b in blobs], [name, self.nets.unique(f"{name}.sizes")], axis=axis)
+        return name
+
+    def constant(self, numbers: Any, part: str, dtype: str = "float32") -> str:
+        """A blob of constant numbers, filled by the init net."""
+        return self.nets.constant(np.asarray(numbers, dtype), f"{self.name}.{part}")
+
+    def part(self, name: str) -> str:
+        """A new name for a step inside of a lowering."""
+        return self.nets.unique(f"{self.name}.{name}")
+
+    def cast(self, blob: "Blob | str", dtype: str, part: str = "") -> str:
+        """The blob as another dtype, numpy's name."""
+        return self.emit("Cast", blob, part=part, to=DTYPES[dtype])
+
+
+def dtype_of(tensor: Tensor | torch.dtype) -> str:
+    """numpy's name of a tensor's dtype."""
+    return str(tensor.dtype if isinstance(tensor, Tensor) else tensor).removeprefix("torch.")
+
+
+def _name(item: Blob | str) -> str:
+    return item.name if isinstance(item, Blob) else item
+
+
+# The step of a module that gives it its name: backbone.res4.2.conv1 is the convolution.
+_MAIN = ("conv2d", "conv_transpose2d", "linear", "max_pool2d", "group_norm", "batch_norm", "caffe2_")
+
+
+def path_of(node: fx.Node) -> str:
+    """A blob's name: the path of the module that the node came from, and its operation where that says more."""
+    stack = node.meta.get("nn_module_stack") or {}
+    path = next((str(path) for path, _ in reversed(list(stack.values())) if path), "")
+    kind = operation(node).split(".")[0].rstrip("_")
+    if path and kind.startswith(_MAIN):
+        return path
+    return f"{path}.{kind}" if path else kind
+
+
+def operation(node: fx.Node) -> str:
+    """A node's operation in words: conv2d.default, roi_align.default, mul."""
+    target: Any = node.target
+    return str(target).split(".", 1)[-1] if isinstance(target, torch._ops.OpOverload) else target.__name__

@@ -1,0 +1,151 @@
+"""From torch.export's graph to Caffe2's nets: one lowering a node."""
+
+import operator
+from collections import defaultdict
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch.export.graph_signature import InputKind
+
+from d2deploy.backends.caffe2.lowerings import LOWERINGS
+from d2deploy.backends.caffe2.net import Nets
+from d2deploy.backends.caffe2.place import Blob, CannotLower, Place, operation, path_of
+from d2deploy.errors import UnsupportedOps
+
+
+def to_nets(program: torch.export.ExportedProgram, inputs: dict[str, str], outputs: list[str]) -> Nets:
+    """The nets of `program`. inputs: its argument -> the blob's name; outputs: the blobs' names, in its order.
+
+    Raises UnsupportedOps with everything that is missing.
+    """
+    walk = _Walk(program, inputs, outputs)
+    for node in program.graph.nodes:
+        walk.visit(node)
+    walk.raise_if_missing()
+    walk.nets.finish(list(inputs.values()), outputs)
+    return walk.nets
+
+
+class _Walk:
+    def __init__(self, program: torch.export.ExportedProgram, inputs: dict[str, str], outputs: list[str]) -> None:
+        self.nets = Nets("d2deploy")
+        self.nets.reserve([*inputs.values(), *outputs])
+        self.program, self.inputs = program, inputs
+        self.values: dict[fx.Node, Any] = {}
+        self.readers: dict[str, int] = defaultdict(int)  # blob -> nodes that have yet to read it
+        self.missing: dict[str, list[str]] = defaultdict(list)  # what Caffe2 lacks -> where
+        (output,) = (node for node in program.graph.nodes if node.op == "output")
+        self.outputs = outputs
+        self.names = {node: name for node, name in zip(output.args[0], outputs, strict=True)}
+
+    def visit(self, node: fx.Node) -> None:
+        if node.op == "placeholder":
+            self.values[node] = self._placeholder(node)
+        elif node.op == "call_function":
+            self._call(node)
+        elif node.op == "output":
+            self._output(node)
+        else:
+            raise AssertionError(f"a graph of torch.export has no {node.op} here")
+        self._count(node)
+
+    def _placeholder(self, node: fx.Node) -> Any:
+        (spec,) = (item for item in self.program.graph_signature.input_specs if item.arg.name == node.name)
+        if spec.kind == InputKind.USER_INPUT:
+            return Blob(self.inputs[node.name], node.meta["val"])
+        name = str(spec.target)
+        weights: dict[str, Any] = {**self.program.constants, **self.program.state_dict}
+        return _Weight(self.nets, name, weights[name])
+
+    def _call(self, node: fx.Node) -> None:
+        if node.target is operator.getitem:
+            source, index = node.args
+            self.values[node] = self.values[source][index]  # type: ignore[index]
+            return
+        lower = LOWERINGS.get(node.target)
+        args, kwargs = self._given(node.args), self._given(node.kwargs)
+        if lower is None:
+            self._miss(node, operation(node))
+            return
+        place = Place(self.nets, node, name=self._name(node), is_last_use=self._is_last_use(node))
+        try:
+            made = lower(place, *args, **kwargs)
+        except CannotLower as lack:
+            self._miss(node, str(lack))
+            return
+        self.values[node] = self._blobs(made, node.meta["val"])
+
+    def _name(self, node: fx.Node) -> str | None:
+        return self.names.get(node)
+
+    def _blobs(self, made: Any, like: Any) -> Any:
+        """A lowering answers with the names of the blobs it wrote."""
+        if isinstance(made, str):
+            return Blob(made, like)
+        if isinstance(made, list | tuple):
+            return [self._blobs(item, each) for item, each in zip(made, like, strict=True)]
+        return made
+
+    def _given(self, argument: Any) -> Any:
+        return fx.node.map_aggregate(argument, lambda item: self._value(item))
+
+    def _value(self, item: Any) -> Any:
+        value = self.values[item] if isinstance(item, fx.Node) else item
+        return value.blob if isinstance(value, _Weight) else value
+
+    def _count(self, node: fx.Node) -> None:
+        """Note how many nodes read the blobs of a node's value, an alias of another's included."""
+        value = self.values.get(node)
+        for blob in value if isinstance(value, list) else [value]:
+            if isinstance(blob, Blob):
+                self.readers[blob.name] += len(node.users)
+        for used in node.all_input_nodes:
+            value = self.values.get(used)
+            for blob in value if isinstance(value, list) else [value]:
+                if isinstance(blob, Blob):
+                    self.readers[blob.name] -= 1
+
+    def _is_last_use(self, node: fx.Node) -> bool:
+        first = next((item for item in node.args if isinstance(item, fx.Node)), None)
+        value = self.values.get(first) if first is not None else None
+        is_free = isinstance(value, Blob) and value.name not in [*self.inputs.values(), *self.outputs]
+        return is_free and self.readers[value.name] == 1 and node not in self.names  # type: ignore[union-attr]
+
+    def _miss(self, node: fx.Node, what: str) -> None:
+        self.missing[what].append(path_of(node))
+        self.values[node] = self._blobs(_names_like(node.meta["val"]), node.meta["val"])
+
+    def _output(self, node: fx.Node) -> None:
+        for item, name in zip(node.args[0], self.outputs, strict=True):  # type: ignore[arg-type]
+            blob = self._value(item)
+            if blob.name != name:
+                self.nets.add("Copy", [blob.name], [name])
+
+    def raise_if_missing(self) -> None:
+        if self.missing:
+            lines = [f"  {what}: {_places(where)}" for what, where in sorted(self.missing.items())]
+            raise UnsupportedOps(
+                "Caffe2, or what d2deploy knows of it, cannot express this model. Missing:\n"
+                + "\n".join(lines)
+                + "\nWrite these parts with other operations, or choose another --format."
+            )
+
+
+def _places(where: list[str]) -> str:
+    return where[0] if len(where) == 1 else f"{where[0]} and {len(where) - 1} more"
+
+
+def _names_like(value: Any) -> Any:
+    return [_names_like(item) for item in value] if isinstance(value, list | tuple) else "missing"
+
+
+class _Weight:
+    """A parameter or constant, put into the init net when something reads it."""
+
+    def __init__(self, nets: Nets, name: str, tensor: Tensor) -> None:
+        self._nets, self._name, self._tensor = nets, name, tensor.detach()
+
+    @property
+    def blob(self) -> Blob:
+        return Blob(self._nets.constant(self._tensor.numpy(), self._name), self._tensor)

@@ -1,0 +1,93 @@
+"""Runs Caffe2 nets for a d2deploy process on a newer Python. Start: python worker.py
+
+For Python 3.6 and later with numpy and caffe2, on its own: nothing of d2deploy is imported here.
+
+Requests come on stdin, answers go to stdout: a line of JSON, then the bytes of the arrays that it lists, one after the
+other. What the runtime itself prints goes to stderr. When stdin ends, because the other side has closed it or has
+died, so does the worker.
+"""
+
+import json
+import os
+import sys
+
+
+def main():
+    """Answer requests until there are no more."""
+    requests = os.fdopen(os.dup(0), "rb")
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # the runtime writes to stdout now and then
+    try:
+        import numpy
+        from caffe2.python import core, workspace
+    except Exception as error:
+        send(answers, {"error": "caffe2 cannot be imported by {}: {}".format(sys.executable, error)})
+        return
+    # The log level: errors only.
+    core.GlobalInit(["caffe2", "--caffe2_log_level=2"])
+    send(answers, {"ready": True, "python": sys.version.split()[0], "operators": workspace.RegisteredOperators()})
+    while True:
+        line = requests.readline()
+        if not line:
+            return
+        request = json.loads(line.decode())
+        arrays = [read_array(requests, item, numpy) for item in request.get("arrays", [])]
+        try:
+            answer, outputs = HANDLERS[request["do"]](request, arrays, workspace)
+        except Exception as error:
+            send(answers, {"error": "{}: {}".format(type(error).__name__, error)})
+            continue
+        send(answers, answer, outputs)
+
+
+def load(request, arrays, workspace):
+    """Fill the weights and create the net. Its name is the answer."""
+    from caffe2.proto import caffe2_pb2
+
+    workspace.ResetWorkspace()
+    nets = []
+    for path in (request["init"], request["net"]):
+        net = caffe2_pb2.NetDef()
+        with open(path, "rb") as file:
+            net.ParseFromString(file.read())
+        nets.append(net)
+    if not workspace.RunNetOnce(nets[0]):
+        raise RuntimeError("the weights of {} cannot be filled in".format(request["init"]))
+    for name in request["inputs"]:
+        workspace.CreateBlob(name)
+    workspace.CreateNet(nets[1])
+    return {"name": nets[1].name}, []
+
+
+def run(request, arrays, workspace):
+    """Feed the inputs, run the net, fetch the outputs."""
+    for item, array in zip(request["arrays"], arrays):
+        workspace.FeedBlob(item["name"], array)
+    workspace.RunNet(request["name"])
+    return {}, [(name, workspace.FetchBlob(name)) for name in request["outputs"]]
+
+
+HANDLERS = {"load": load, "run": run}
+
+
+def read_array(stream, item, numpy):
+    """The next array on `stream`: its name, dtype and shape are in `item`."""
+    count = int(numpy.prod(item["shape"], dtype="int64"))
+    dtype = numpy.dtype(item["dtype"])
+    data = stream.read(count * dtype.itemsize)
+    if len(data) < count * dtype.itemsize:
+        sys.exit(0)  # the other side died in the middle
+    return numpy.frombuffer(data, dtype).reshape(item["shape"])
+
+
+def send(stream, answer, arrays=()):
+    """One answer, and the bytes of its arrays."""
+    answer["arrays"] = [{"name": n, "dtype": a.dtype.name, "shape": list(a.shape)} for n, a in arrays]
+    stream.write(json.dumps(answer).encode() + b"\n")
+    for _, array in arrays:
+        stream.write(array.tobytes())
+    stream.flush()
+
+
+if __name__ == "__main__":
+    main()

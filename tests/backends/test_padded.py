@@ -1,0 +1,137 @@
+"""The padded form of every family: the rows of the ragged one, in as many slots for each image."""
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from d2deploy.artifact import COUNTS
+from d2deploy.backends.capture import quiet, swapped
+from d2deploy.backends.padded import padded
+from d2deploy.backends.variants import variant
+from d2deploy.errors import ExportError
+from d2deploy.ops import LEAVES
+from d2deploy.ops.found import Found
+from d2deploy.postprocess import to_ragged
+from d2deploy.runner import open_runner
+from d2deploy.workflows.export import export
+from d2deploy.workflows.sample import demo_images
+from d2deploy.workflows.verify import Budget, verify
+
+_spec = importlib.util.spec_from_file_location("families", Path(__file__).with_name("test_families.py"))
+assert _spec is not None and _spec.loader is not None
+families: Any = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(families)
+network = families.network  # the fixture
+
+MAPS = (*families.MAPS, "semantic")
+
+
+def named(spec: Any, tensors: Any) -> dict[str, np.ndarray]:
+    return {tensor.name: np.asarray(array) for tensor, array in zip(spec.outputs, tensors, strict=True)}
+
+
+@pytest.mark.parametrize("family", [family for family in families.FAMILIES if family not in MAPS])
+def test_the_same_rows_in_slots(family: str, network: Any) -> None:
+    model = network(family)
+    made = padded(model)
+    sample = tuple(map(torch.from_numpy, families.inputs_of(model, [(64, 96), (40, 50)], proposals=7)))
+    found = 0
+    with torch.inference_mode(), quiet():
+        scripted = torch.jit.script(made.core)
+        with_leaves = swapped(made.core, dict.fromkeys(LEAVES, torch.jit.script))
+        traced = torch.jit.trace(with_leaves, sample, check_trace=False, strict=False)
+        for sizes in families.BATCHES.values():
+            arrays = families.inputs_of(model, sizes, proposals=40)
+            inputs = tuple(map(torch.from_numpy, arrays))
+            expected = named(model.spec, model.core(*inputs))
+            for core in (made.core, scripted, traced):
+                outputs = named(made.spec, core(*inputs))
+                check_slots(outputs, made.spec, images=len(sizes))
+                ragged = to_ragged(outputs)
+                assert ragged.keys() == expected.keys()
+                for name, array in expected.items():
+                    assert (ragged[name].shape, ragged[name].dtype) == (array.shape, array.dtype)
+                    # A convolution of more rows may add up in another order.
+                    np.testing.assert_allclose(ragged[name], array, atol=1e-4, rtol=1e-4)
+            found += len(expected["image_index"])
+    assert found > 60
+
+
+def check_slots(outputs: dict[str, np.ndarray], spec: Any, *, images: int) -> None:
+    """Shapes are those of the spec, and what is no detection is 0."""
+    (counts,) = (array for name, array in outputs.items() if name in COUNTS.values())
+    for tensor in spec.outputs:
+        array = outputs[tensor.name]
+        assert array.dtype == tensor.dtype and array.shape[0] == images
+        if tensor.name not in ("sem_seg", *COUNTS.values()):
+            assert array.shape == (images, *tensor.shape[1:])
+            for rows, count in zip(array, counts, strict=True):
+                assert not rows[count:].any()
+
+
+@pytest.mark.parametrize("family", MAPS)
+def test_maps_are_refused(family: str, network: Any) -> None:
+    with pytest.raises(ExportError, match=r"--outputs padded means nothing for .*Leave the option out"):
+        padded(network(family))
+
+
+def test_an_unknown_number_is_refused(network: Any) -> None:
+    model = variant(network("proposals"))
+    (place,) = (module for module in model.core.modules() if isinstance(module, Found))
+    known, place.max_out = place.max_out, 0
+    try:
+        with pytest.raises(ExportError, match="largest number of proposals"):
+            padded(model)
+    finally:
+        place.max_out = known
+
+
+def test_a_form_that_there_is_not_is_refused(network: Any, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="no form of outputs 'fixed'. Forms: ragged, padded"):
+        export(network("proposals"), "torchscript", tmp_path / "out", outputs="fixed")
+
+
+def test_the_network_is_not_changed(network: Any) -> None:
+    model = network("keypoint")
+    before = [(name, type(module)) for name, module in model.core.named_modules()]
+    made = padded(model)
+    assert [(name, type(module)) for name, module in model.core.named_modules()] == before
+    weights = {tensor.data_ptr() for tensor in model.core.parameters()}
+    assert {tensor.data_ptr() for tensor in made.core.parameters()} == weights
+    assert variant(model, outputs="padded") is variant(model, outputs="padded")
+
+
+FILES = [("cascade", "onnx"), ("retinanet", "onnx"), ("retinanet", "openvino"), ("panoptic", "torchscript")]
+
+
+@pytest.mark.parametrize(("family", "format"), FILES)
+def test_the_export_is_the_network(family: str, format: str, network: Any, tmp_path: Path) -> None:
+    """Compared with the ragged network, by what both say about images; and its shapes are what the manifest says."""
+    model = network(family)
+    artifact = export(model, format, tmp_path / format, outputs="padded", verify=False)
+    report = verify(artifact, against=model, images=demo_images(), budget=Budget(mask_iou=0.95))
+    assert report.ok, str(report)
+    assert report.total.pairs > 20
+    runner = open_runner(artifact)
+    for sizes in families.BATCHES.values():
+        outputs = runner(*families.inputs_of(model, sizes, proposals=0))
+        check_slots(named(artifact.spec, outputs), artifact.spec, images=len(sizes))
+    if format == "onnx":
+        check_graph(onnx.load(artifact.file), artifact.spec)
+
+
+def check_graph(proto: Any, spec: Any) -> None:
+    """Only N, H and W are free, and no operator's shape follows the data but NMS's."""
+    shapes = {
+        v.name: tuple(d.dim_param or d.dim_value for d in v.type.tensor_type.shape.dim) for v in proto.graph.output
+    }
+    assert shapes == {tensor.name: tensor.shape for tensor in spec.outputs}
+    assert {size for shape in shapes.values() for size in shape if isinstance(size, str)} == {"N"}
+    operators = {node.op_type for node in proto.graph.node}
+    assert "NonMaxSuppression" in operators
+    assert not operators & {"NonZero", "Unique", "Compress", "Loop", "If"}
