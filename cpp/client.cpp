@@ -129,7 +129,7 @@ void run(const Arguments& arguments, const Runtime& runtime) {
       std::cout << images[i].string() << ": " << std::visit(Summary{artifact.spec()}, result)
                 << (pictures.empty() ? "" : " -> " + pictures[i].string()) << std::endl;
   }
-  const std::string text = Json(std::move(entries)).dump() + "\n";
+  const std::string text = Json(Json::Object{{"images", std::move(entries)}}).dump() + "\n";
   if (is_json_printed)
     std::cout << text << std::flush;
   else if (!arguments.json.empty())

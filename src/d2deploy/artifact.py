@@ -100,6 +100,8 @@ class ModelSpec:
     panoptic: PanopticRule | None = None
     panoptic_deeplab: PanopticDeepLabRule | None = None
     outputs_form: str = "ragged"  # "ragged": rows of all images in one list; "padded": as many rows for each image
+    includes_preprocess: bool = False  # its input is one image, uint8 [H,W,3] in the channel order of `preprocess`
+    includes_postprocess: bool = False  # its outputs are results on the original images
 
     def class_name(self, class_id: int) -> str:
         """The name of a contiguous class id; the number itself when there is no name."""

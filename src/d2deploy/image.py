@@ -90,12 +90,15 @@ def resized_shape(height: int, width: int, *, min_size: int, max_size: int) -> t
 def resize_shortest_edge(image: np.ndarray, *, min_size: int, max_size: int) -> np.ndarray:
     """`image` uint8 [H,W,3] -> uint8 [h,w,3] of `resized_shape`, by Pillow's bilinear filter.
 
-    That filter averages when it shrinks and rounds to uint8: OpenCV's and torch's results differ visibly.
+    That filter averages when it shrinks and rounds to uint8: OpenCV's and torch's results differ visibly. It rounds
+    twice, after each axis. Pillow up to 12 always begins with the width, as here; from 13 on it begins with the height
+    of tall images that shrink, and a quarter of their pixels are one grey level off (Pillow pull request 9549).
     """
     height, width = resized_shape(*image.shape[:2], min_size=min_size, max_size=max_size)
     if (height, width) == image.shape[:2]:
         return image
-    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+    narrow = Image.fromarray(image).resize((width, image.shape[0]), Image.Resampling.BILINEAR)
+    return np.asarray(narrow.resize((width, height), Image.Resampling.BILINEAR))
 
 
 def to_batch(images: Sequence[np.ndarray], *, channel_order: str, size_divisor: int) -> tuple[np.ndarray, np.ndarray]:

@@ -10,12 +10,14 @@ import numpy as np
 from d2deploy.artifact import ModelSpec, TensorSpec
 from d2deploy.errors import ArtifactError, ImageError
 from d2deploy.image import ImageFile, resize_shortest_edge, to_array, to_batch
-from d2deploy.postprocess import KINDS, Frame, find_kind, to_ragged, to_result
+from d2deploy.postprocess import FINISHED, KINDS, Frame, find_kind, to_ragged, to_result
 from d2deploy.results import Result
 from d2deploy.runner import Runner, Source, open_runner, to_source
 
 IMAGES = ("images", "image_sizes")
 PROPOSALS = ("proposal_boxes", "num_proposals")
+ORIGINAL_SIZES = ("original_sizes",)  # where post-processing is inside
+IMAGE = ("image",)  # where resizing is inside
 
 
 class Predictor:
@@ -42,7 +44,7 @@ class Predictor:
     @property
     def takes_proposals(self) -> bool:
         """Whether boxes must be given with each image (Fast R-CNN)."""
-        return len(self.spec.inputs) > len(IMAGES)
+        return any(tensor.name == PROPOSALS[0] for tensor in self.spec.inputs)
 
     def __call__(self, image: ImageFile | np.ndarray, *, proposals: np.ndarray | None = None) -> Result:
         """What the model finds on one image: a file, or an array uint8 [H,W,3] in BGR.
@@ -62,13 +64,13 @@ class Predictor:
     ) -> list[Result]:
         """What the model finds on each image, run as one batch; in the order given.
 
-        All are padded to the largest, so borders can differ a little from those of single runs. `proposals`: one array
-        an image. `noise`: grey levels (of 255) of uniform noise added to the network's input, to see what a result
-        hangs on. Raises ImageError.
+        All are padded to the largest, so borders can differ a little from those of single runs. A model with resizing
+        inside runs one by one. `proposals`: one array an image. `noise`: grey levels (of 255) of uniform noise added
+        to the network's input, where that is an input, to see what a result hangs on. Raises ImageError.
         """
-        if not images:
-            return []
         originals = [to_array(image) for image in images]
+        if self.spec.includes_preprocess or not originals:
+            return [self._on_pixels(original) for original in originals]
         rule = self.spec.preprocess
         resized = [resize_shortest_edge(o, min_size=rule.min_size, max_size=rule.max_size) for o in originals]
         inputs = to_batch(resized, channel_order=rule.channel_order, size_divisor=rule.size_divisor)
@@ -79,8 +81,19 @@ class Predictor:
             Frame(input_size=small.shape[:2], image_size=original.shape[:2], index=i)
             for i, (small, original) in enumerate(zip(resized, originals, strict=True))
         ]
-        outputs = to_ragged(self._run(*inputs, *self._proposals(proposals, frames)))
+        if self.spec.includes_postprocess:
+            sizes = [np.array([frame.image_size for frame in frames])]
+        else:
+            sizes = []
+        outputs = to_ragged(self._run(*inputs, *self._proposals(proposals, frames), *sizes))
         return [to_result(outputs, self.spec, frame) for frame in frames]
+
+    def _on_pixels(self, image: np.ndarray) -> Result:
+        """What a model with resizing inside finds on one image uint8 [H,W,3] BGR."""
+        ordered = image[:, :, ::-1] if self.spec.preprocess.channel_order == "RGB" else image
+        outputs = self._run(ordered.copy(order="C"))
+        size = image.shape[:2] if self.spec.includes_postprocess else tuple(outputs["image_sizes"][0].tolist())
+        return to_result(outputs, self.spec, Frame(input_size=size, image_size=image.shape[:2]))
 
     def close(self) -> None:
         """Give the runtime's memory back."""
@@ -148,13 +161,15 @@ def _check(runner: Runner, spec: ModelSpec) -> None:
             raise ArtifactError(
                 f"The model has the {what} {_names(has)}; its manifest promises {_names(promised)}. Export again."
             )
-    if tuple(t.name for t in spec.inputs) not in (IMAGES, IMAGES + PROPOSALS):
+    sizes = ORIGINAL_SIZES if spec.includes_postprocess else ()
+    known_inputs = (IMAGE,) if spec.includes_preprocess else (IMAGES + sizes, IMAGES + PROPOSALS + sizes)
+    if tuple(t.name for t in spec.inputs) not in known_inputs:
         raise ArtifactError(
-            f"The model has the inputs {_names(spec.inputs)}; it must take {' and '.join(IMAGES)}, and perhaps "
-            f"{' and '.join(PROPOSALS)}. A newer d2deploy may run it: pip install -U d2deploy"
+            f"The model has the inputs {_names(spec.inputs)}; it must take {' or '.join(map(', '.join, known_inputs))}. "
+            f"A newer d2deploy may run it: pip install -U d2deploy"
         )
     if find_kind(spec) is None:
-        known = "; ".join(", ".join(kind.outputs) for kind in KINDS)
+        known = "; ".join(", ".join(kind.outputs) for kind in (FINISHED if spec.includes_postprocess else KINDS))
         raise ArtifactError(
             f"The model has the outputs {_names(spec.outputs)}, which make no result that is known. Results are made "
             f"of: {known}. A newer d2deploy may run it: pip install -U d2deploy"

@@ -44,8 +44,8 @@ def test_groups_of_one_value_become_the_bias() -> None:
     assert norm is not None
     norm.bias.data = torch.arange(32.0)
     x = torch.randn(1, 32, 1, 1, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(norm(x).flatten(), norm.bias)
-    torch.testing.assert_close(torch.jit.script(norm)(x).flatten(), norm.bias)
+    torch.testing.assert_close(norm(x).flatten(), norm.bias, atol=1e-4, rtol=0)
+    torch.testing.assert_close(torch.jit.script(norm)(x).flatten(), norm.bias, atol=1e-4, rtol=0)
     y = torch.randn(3, 64, 5, 1, generator=torch.Generator().manual_seed(0))
     wide = make_norm("GN", 64)
     assert wide is not None

@@ -83,7 +83,7 @@ inline void check_writable(const fs::path& path) {
 /// Write a whole file or none of it, with the folders that it needs. Raises Error.
 inline void write_file(const fs::path& path, std::string_view bytes) {
   std::error_code error;
-  const fs::path place = fs::weakly_canonical(path, error);  // a link stays one
+  const fs::path place = fs::weakly_canonical(fs::absolute(path), error);  // a link stays one
   if (error) writing::refuse(path, error.message());
   if (fs::exists(place) && !fs::is_regular_file(place) && !fs::is_directory(place)) {
     std::ofstream stream(place, std::ios::binary);  // a device or a pipe: to replace it would be to destroy it

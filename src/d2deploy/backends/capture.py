@@ -20,6 +20,7 @@ from d2deploy.backends.nodes import (
     nms_node,
     pad_to_multiple_node,
     point_sample_node,
+    relative_bias_node,
     roi_align_node,
     roi_align_rotated_node,
     roi_pool_node,
@@ -28,6 +29,7 @@ from d2deploy.ops.deform_sample import DeformSample, tap_positions
 from d2deploy.ops.labelled_nms import LabelledNMS
 from d2deploy.ops.nms import NMS
 from d2deploy.ops.point_sample import PointSample
+from d2deploy.ops.position import RelativeBias
 from d2deploy.ops.prepare_images import PrepareImages
 from d2deploy.ops.roi_align import RoIAlign
 from d2deploy.ops.roi_align_rotated import RoIAlignRotated
@@ -281,11 +283,24 @@ class OpaquePointSample(nn.Module):
         return point_sample_node(features, points, image_index)
 
 
+class OpaqueRelativeBias(nn.Module):
+    """A RelativeBias that appears as one node: its forty would double the time that a deep network's export takes."""
+
+    def __init__(self, op: RelativeBias) -> None:
+        super().__init__()
+        self.more_queries = op.more_queries
+
+    def forward(self, q: Tensor, k: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+        """See ops/position.py."""
+        return relative_bias_node(q, k, rows, columns, self.more_queries)
+
+
 OPAQUE: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
     NMS: OpaqueNMS,
     DeformSample: GridDeformSample,
     LabelledNMS: OpaqueLabelledNMS,
     PointSample: OpaquePointSample,
+    RelativeBias: OpaqueRelativeBias,
     RoIAlign: OpaqueRoIAlign,
     RoIAlignRotated: OpaqueRoIAlignRotated,
     RoIPool: OpaqueRoIPool,

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from d2deploy.ops.nms import nms, nms_of_labelled
 from d2deploy.ops.point_sample import point_sample
+from d2deploy.ops.position import relative_bias
 from d2deploy.ops.prepare_images import pad_to_multiple
 from d2deploy.ops.roi_align import roi_align
 from d2deploy.ops.roi_align_rotated import roi_align_rotated
@@ -120,6 +121,17 @@ def point_sample_node(features: Tensor, points: Tensor, image_index: Tensor) -> 
 @point_sample_node.register_fake
 def _(features: Tensor, points: Tensor, image_index: Tensor) -> Tensor:
     return features.new_empty([points.shape[0], points.shape[1], features.shape[1]])
+
+
+@torch.library.custom_op("d2deploy::relative_bias", mutates_args=())
+def relative_bias_node(q: Tensor, k: Tensor, rows: Tensor, columns: Tensor, more_queries: bool) -> Tensor:
+    """See ops/position.py."""
+    return relative_bias(q, k, rows, columns, more_queries=more_queries)
+
+
+@relative_bias_node.register_fake
+def _(q: Tensor, k: Tensor, rows: Tensor, columns: Tensor, more_queries: bool) -> Tensor:
+    return q.new_empty([q.shape[0], q.shape[1] * q.shape[2], k.shape[1] * k.shape[2]])
 
 
 @torch.library.custom_op("d2deploy::pad_to_multiple", mutates_args=())

@@ -6,15 +6,19 @@ copy: for its scripted form (tracing), or for one opaque node (ONNX and later fo
 
 from d2deploy.ops.anchor_grid import AnchorGrid
 from d2deploy.ops.deform_sample import DeformSample
+from d2deploy.ops.find_keypoints import FindKeypoints
 from d2deploy.ops.found import Found
 from d2deploy.ops.image_index import ImageIndex
 from d2deploy.ops.labelled_nms import LabelledNMS
+from d2deploy.ops.merge_panoptic import MergePanoptic
 from d2deploy.ops.nms import NMS
 from d2deploy.ops.paste_masks import PasteMasks
 from d2deploy.ops.point_sample import PointSample
 from d2deploy.ops.position import AbsolutePosition, RelativeBias, WindowBias
 from d2deploy.ops.prepare_images import PrepareImages
 from d2deploy.ops.regular_points import RegularPoints
+from d2deploy.ops.resize_image import ResizeImage
+from d2deploy.ops.resize_maps import ResizeMaps
 from d2deploy.ops.roi_align import RoIAlign
 from d2deploy.ops.roi_align_rotated import RoIAlignRotated
 from d2deploy.ops.roi_pool import RoIPool
@@ -26,9 +30,11 @@ LEAVES = (
     AbsolutePosition,
     AnchorGrid,
     DeformSample,
+    FindKeypoints,
     Found,
     ImageIndex,
     LabelledNMS,
+    MergePanoptic,
     NMS,
     PadToWindows,
     PasteMasks,
@@ -37,6 +43,8 @@ LEAVES = (
     Quarter,
     RegularPoints,
     RelativeBias,
+    ResizeImage,
+    ResizeMaps,
     RoIAlign,
     RoIAlignRotated,
     RoIPool,

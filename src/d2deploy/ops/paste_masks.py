@@ -4,29 +4,36 @@ import torch
 from torch import Tensor, nn
 
 
-def axis_weights(start: Tensor, end: Tensor, pixels: int, cells: int) -> Tensor:
-    """How much each of `cells` mask cells counts for each of `pixels` pixels, along one axis.
+def axis_weights(start: Tensor, end: Tensor, first: int, last: int, cells: int) -> Tensor:
+    """How much each of `cells` mask cells counts for each of the pixels first..last-1, along one axis.
 
-    start[D], end[D]: the boxes' sides, pixels -> [D,pixels,cells]. Bilinear between cell centres, zero beyond the
-    mask: grid_sample with align_corners=False (detectron2 mask_ops.py).
+    start, end: the box's sides, pixels, 0-d -> [last-first,cells]. Bilinear between cell centres, zero beyond the mask:
+    grid_sample with align_corners=False (detectron2 mask_ops.py).
     """
-    pixel = torch.arange(pixels, dtype=start.dtype, device=start.device)
+    pixel = torch.arange(first, last, dtype=start.dtype, device=start.device)
     cell = torch.arange(cells, dtype=start.dtype, device=start.device)
-    position = (pixel[None, :] + 0.5 - start[:, None]) / (end - start)[:, None] * cells - 0.5
-    return (1 - (position[:, :, None] - cell).abs()).clamp(min=0)
+    position = (pixel + 0.5 - start) / (end - start) * cells - 0.5
+    return (1 - (position[:, None] - cell).abs()).clamp(min=0)
 
 
-def paste_masks(probs: Tensor, boxes: Tensor, *, height: int, width: int, threshold: float) -> Tensor:
-    """probs[D,M,M], boxes[D,4] pixels of a height x width image -> bool [D,height,width]: probability >= threshold.
+def paste_masks(probs: Tensor, boxes: Tensor, original_sizes: Tensor, threshold: float) -> Tensor:
+    """probs[D,M,M], boxes[D,4] pixels of the original images, original_sizes[N,2] -> bool [D,H,W]: at or above it.
 
-    Bilinear weights factor into rows times columns, so pasting is two matrix products a mask. A box without area
-    gives an empty mask. The whole image is computed for each mask; postprocess.py, outside any graph, computes the
-    pixels around the box only.
+    H and W: the largest of original_sizes. Bilinear weights factor into rows times columns, so pasting is two matrix
+    products a mask. What lies outside a box is false: falling off to zero from at most 1, it stays below a half. So is
+    a box without area.
     """
-    x1, y1, x2, y2 = boxes.unbind(1)
-    rows = axis_weights(y1, y2, height, probs.shape[1])
-    columns = axis_weights(x1, x2, width, probs.shape[2])
-    return rows @ probs @ columns.transpose(1, 2) >= threshold
+    limits = original_sizes.amax(dim=0)
+    height, width = int(limits[0]), int(limits[1])
+    masks = torch.zeros([boxes.shape[0], height, width], dtype=torch.bool, device=boxes.device)
+    low, high = boxes[:, :2].floor().clamp(min=0).long(), boxes[:, 2:].ceil().minimum(limits.flip(0)).long()
+    for i in range(boxes.shape[0]):
+        left, top, right, bottom = int(low[i, 0]), int(low[i, 1]), int(high[i, 0]), int(high[i, 1])
+        if left < right and top < bottom:
+            rows = axis_weights(boxes[i, 1], boxes[i, 3], top, bottom, probs.shape[1])
+            columns = axis_weights(boxes[i, 0], boxes[i, 2], left, right, probs.shape[2])
+            masks[i, top:bottom, left:right] = rows @ probs[i] @ columns.transpose(0, 1) >= threshold
+    return masks
 
 
 class PasteMasks(nn.Module):
@@ -36,6 +43,6 @@ class PasteMasks(nn.Module):
         super().__init__()
         self.threshold = threshold
 
-    def forward(self, probs: Tensor, boxes: Tensor, height: int, width: int) -> Tensor:
+    def forward(self, probs: Tensor, boxes: Tensor, original_sizes: Tensor) -> Tensor:
         """See `paste_masks`."""
-        return paste_masks(probs, boxes, height=height, width=width, threshold=self.threshold)
+        return paste_masks(probs, boxes, original_sizes, self.threshold)

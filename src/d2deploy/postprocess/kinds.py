@@ -4,6 +4,12 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from d2deploy.artifact import ModelSpec
+from d2deploy.postprocess.finished import (
+    finished_instances,
+    finished_panoptic,
+    finished_proposals,
+    finished_semantic,
+)
 from d2deploy.postprocess.frame import Frame, Outputs
 from d2deploy.postprocess.instances import to_instances, to_proposals
 from d2deploy.postprocess.padded import ragged_names
@@ -52,20 +58,30 @@ def _semantic(outputs: Outputs, spec: ModelSpec, frame: Frame) -> SemanticResult
 
 
 _DETECTIONS = ("boxes", "scores", "classes", "image_index")
+_PROPOSALS = ("proposal_boxes", "objectness_logits", "image_index")
 KINDS = (
     Kind((*_DETECTIONS, "mask_probs", "sem_seg"), _panoptic, rule="panoptic"),
     Kind(_DETECTIONS, _instances),
-    Kind(("proposal_boxes", "objectness_logits", "image_index"), _proposals),
+    Kind(_PROPOSALS, _proposals),
     Kind(("sem_seg", "center", "offset"), _panoptic_deeplab, rule="panoptic_deeplab"),
     Kind(("sem_seg",), _semantic),
 )
 """Read from the top: the first whose outputs and rule are there. What needs more stands above what needs less."""
 
+FINISHED = (
+    Kind((*_DETECTIONS, "sem_seg", "labels", "panoptic_seg", "segments"), finished_panoptic),
+    Kind(_DETECTIONS, finished_instances),
+    Kind(_PROPOSALS, finished_proposals),
+    Kind(("sem_seg", "labels"), finished_semantic),
+)
+"""The same for a graph that holds the post-processing itself."""
+
 
 def find_kind(spec: ModelSpec) -> Kind | None:
     """The kind of network that `spec` describes; None: none that is known here."""
     names = ragged_names({tensor.name for tensor in spec.outputs})
-    fitting = (kind for kind in KINDS if names.issuperset(kind.outputs))
+    kinds = FINISHED if spec.includes_postprocess else KINDS
+    fitting = (kind for kind in kinds if names.issuperset(kind.outputs))
     return next((kind for kind in fitting if not kind.rule or getattr(spec, kind.rule) is not None), None)
 
 

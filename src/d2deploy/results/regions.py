@@ -19,6 +19,7 @@ class SemanticResult:
 
     image_size: tuple[int, int]  # (height, width) of the original image
     logits: np.ndarray  # [C,h,w] float32 on the image as the network saw it, without padding
+    known_labels: np.ndarray | None = None  # what `labels` is to be, from a graph that has made it of the logits
 
     @property
     def sem_seg(self) -> np.ndarray:
@@ -28,6 +29,8 @@ class SemanticResult:
     @cached_property
     def labels(self) -> np.ndarray:
         """The class of each pixel of the original image, int64 [H,W]: the highest of sem_seg, the first of equals."""
+        if self.known_labels is not None:
+            return self.known_labels
         labels = np.empty(self.image_size, dtype=np.int64)
         for rows, band in resize_bands(self.logits, self.image_size):
             band.argmax(axis=0, out=labels[rows])

@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from d2deploy.errors import ArtifactError
 from d2deploy.optional import optional
 
@@ -85,7 +87,11 @@ def add_op(net: Any, type: str, inputs: Sequence[str], outputs: Sequence[str], a
 
 def set_arg(arg: Any, value: Any) -> None:
     """Store `value` in the field of its type. An empty list is stored as no numbers: give none."""
-    if isinstance(value, bool | int):
+    if isinstance(value, np.ndarray) and value.dtype == np.float32:
+        arg.MergeFromString(_packed(5, value.tobytes()))
+    elif isinstance(value, np.ndarray):
+        arg.ints.extend(value.ravel().tolist())
+    elif isinstance(value, bool | int):
         arg.i = int(value)
     elif isinstance(value, float):
         arg.f = value
@@ -95,6 +101,16 @@ def set_arg(arg: Any, value: Any) -> None:
         arg.ints.extend(value)
     else:
         arg.floats.extend(value)
+
+
+def _packed(number: int, data: bytes) -> bytes:
+    """A field of many numbers as it stands in a file: millions of weights, none of which becomes a Python object."""
+    key = bytes([number << 3 | 2])
+    length, size = bytearray(), len(data)
+    while size > 127:
+        length.append(size & 127 | 128)
+        size >>= 7
+    return key + bytes(length) + bytes([size]) + data
 
 
 def arg_value(arg: Any) -> Any:

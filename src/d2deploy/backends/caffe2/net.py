@@ -1,5 +1,6 @@
 """Writing the two nets: operators with readable blob names in one, every weight once in the other."""
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,10 +41,10 @@ class Nets:
     def constant(self, array: np.ndarray, name: str) -> str:
         """A blob of `array`, filled by the init net; the same numbers again are the same blob."""
         array = np.ascontiguousarray(array)
-        key = (array.dtype.name, array.shape, array.tobytes())
+        key = (array.dtype.name, array.shape, hashlib.sha256(array.tobytes()).digest())
         if key not in self._constants:
             self._constants[key] = self.unique(name)
-            args = {"shape": list(array.shape), "values": array.ravel().tolist()}
+            args = {"shape": list(array.shape), "values": array.ravel()}
             add_op(self.init, FILLS[array.dtype.name], [], [self._constants[key]], args)
         return self._constants[key]
 

@@ -1,6 +1,7 @@
 """What a lowering works with: values of the graph as blobs, and the place in the nets where it writes."""
 
 import dataclasses
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -35,11 +36,19 @@ class CannotLower(Exception):
 class Place:
     """Where a node is lowered: names follow the module that it came from."""
 
-    def __init__(self, nets: Nets, node: fx.Node, *, name: str | None = None, is_last_use: bool = False) -> None:
+    def __init__(self, nets: Nets, node: fx.Node, *, names: dict[int, str], is_last_use: bool) -> None:
         self.nets, self.node = nets, node
-        self.name = name or nets.unique(path_of(node))
+        self._names = names  # output number -> the name that the net's contract gives it
         self.is_last_use = is_last_use  # nothing reads the first argument's blob after this node
-        self._is_named = False
+
+    @cached_property
+    def name(self) -> str:
+        """The blob of the node's (first) output. Taken when first asked for: not every node makes a blob."""
+        return self._names.get(0) or self.nets.unique(path_of(self.node))
+
+    def output(self, number: int, part: str) -> str:
+        """The blob of one of several outputs."""
+        return self._names.get(number) or self.part(part)
 
     def emit(self, type: str, *inputs: "Blob | str", part: str = "", **args: Any) -> str:
         """Write an operator of one output. `part` names a step inside of a lowering; the last has none."""

@@ -68,7 +68,7 @@ class _Walk:
         if lower is None:
             self._miss(node, operation(node))
             return
-        place = Place(self.nets, node, name=self._name(node), is_last_use=self._is_last_use(node))
+        place = Place(self.nets, node, names=self._names(node), is_last_use=self._is_last_use(node))
         try:
             made = lower(place, *args, **kwargs)
         except CannotLower as lack:
@@ -76,8 +76,12 @@ class _Walk:
             return
         self.values[node] = self._blobs(made, node.meta["val"])
 
-    def _name(self, node: fx.Node) -> str | None:
-        return self.names.get(node)
+    def _names(self, node: fx.Node) -> dict[int, str]:
+        """Which of a node's outputs are the net's, and are called something."""
+        if node in self.names:
+            return {0: self.names[node]}
+        parts = {user.args[1]: user for user in node.users if user.target is operator.getitem}
+        return {int(number): self.names[user] for number, user in parts.items() if user in self.names}  # type: ignore[arg-type]
 
     def _blobs(self, made: Any, like: Any) -> Any:
         """A lowering answers with the names of the blobs it wrote."""

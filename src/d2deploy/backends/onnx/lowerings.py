@@ -11,7 +11,9 @@ from typing import Any
 import torch
 from onnxscript import opset18 as op
 
+from d2deploy.backends.onnx.division import floor_divide
 from d2deploy.backends.onnx.levels import on_every_level, on_its_level
+from d2deploy.backends.onnx.position import relative_bias
 from d2deploy.backends.onnx.rotated import roi_align_rotated, rotated_nms
 
 LOWEST = -3.4e38
@@ -158,9 +160,10 @@ def _ints(*values: int) -> Any:
 
 
 def lowerings(*, fixed: bool = False) -> dict[Callable[..., Any], Callable[..., Any]]:
-    """The op of each d2deploy:: node -> its lowering. `fixed`: no size that follows the data, except within NMS."""
-    ops: list[Callable[..., Any]] = [nms, labelled_nms, roi_align, roi_align_rotated, roi_pool, point_sample]
+    """The op of each d2deploy:: node, and aten's that its exporter has not right -> its lowering. `fixed`: no size that follows the data, except within NMS."""
+    ops: list[Callable[..., Any]] = [nms, labelled_nms, roi_align, roi_align_rotated, roi_pool, point_sample, relative_bias]
     table = {getattr(torch.ops.d2deploy, f.__name__).default: f for f in [*ops, pad_to_multiple]}
+    table[torch.ops.aten.div.Tensor_mode] = floor_divide
     if fixed:
         for f in (roi_align, roi_pool):
             table[getattr(torch.ops.d2deploy, f.__name__).default] = partial(f, place=on_every_level)

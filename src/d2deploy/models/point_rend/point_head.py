@@ -120,8 +120,9 @@ class ImplicitPointHead(nn.Module):
             weight = parameters[:, weight_at : weight_at + before * after].reshape(-1, after, before)
             bias = parameters[:, bias_at : bias_at + after].reshape(-1, after, 1)
             weight_at, bias_at = weight_at + before * after, bias_at + after
-            if i == len(self.outs) - 1:
+            is_last = i == len(self.outs) - 1
+            if is_last:
                 weight, bias = weight.gather(1, channel.expand(-1, 1, before)), bias.gather(1, channel)
             x = own_product(parts, weight.transpose(1, 2), bias.transpose(1, 2))
-            parts = [x.relu()]
+            parts = [x if is_last else x.relu_()]
         return x[:, :, 0]

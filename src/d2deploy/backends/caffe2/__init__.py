@@ -1,0 +1,89 @@
+"""Caffe2: model.pb and model_init.pb, run by the real Caffe2 in a process on an old Python.
+
+The contract is detectron2's: inputs `data` [N,C,H,W] raw pixels and `im_info` [N,3] (height, width, scale); outputs
+listed in names.py. What detectron2's export left to its callers is in the net: any size, any number of images, padding.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from d2deploy.artifact import Artifact, ModelSpec, write_artifact
+from d2deploy.backends.caffe2.names import INPUTS, OUTPUTS
+from d2deploy.backends.caffe2.runner import Caffe2Runner
+from d2deploy.backends.caffe2.runtime import missing_runtime, runtime_python
+from d2deploy.errors import DeviceError
+from d2deploy.optional import optional
+
+if TYPE_CHECKING:
+    from d2deploy.backends.capture import Exportable
+
+FILE = "model.pb"
+INIT_FILE = "model_init.pb"
+
+def export(model: "Exportable", folder: Path, *, method: str = "tracing") -> Artifact:
+    """Write both nets and the manifest into `folder`. Raises UnsupportedOps: everything that Caffe2 lacks."""
+    net, init = to_nets(model)
+    (folder / FILE).write_bytes(net.SerializeToString())
+    (folder / INIT_FILE).write_bytes(init.SerializeToString())
+    return write_artifact(
+        folder,
+        format="caffe2",
+        file=FILE,
+        spec=model.spec,
+        source=model.source,
+        made_with={
+            "torch": optional("torch", extra="caffe2").__version__,
+            "protobuf": optional("google.protobuf", extra="caffe2").__version__,
+        },
+        options={},
+    )
+
+
+def to_nets(model: "Exportable") -> tuple[Any, Any]:
+    """The two NetDefs of `model`: the network, and what fills its weights."""
+    import torch
+
+    from d2deploy.backends.caffe2.composites import caffe2_core
+    from d2deploy.backends.caffe2.messages import set_arg
+    from d2deploy.backends.caffe2.walk import to_nets as walk
+    from d2deploy.backends.capture import free_axes, quiet, sample_inputs
+
+    with quiet():
+        program = torch.export.export(
+            caffe2_core(model.core),
+            sample_inputs(model.spec),
+            dynamic_shapes=free_axes(model.spec),
+            strict=False,
+        )
+    nets = walk(program, INPUTS, [OUTPUTS[tensor.name] for tensor in model.spec.outputs])
+    for name, value in net_args(model.spec).items():
+        set_arg(nets.net.arg.add(name=name), value)
+    return nets.net, nets.init
+
+
+def net_args(spec: ModelSpec) -> dict[str, Any]:
+    """What detectron2's nets say of themselves, and the thresholds."""
+    args: dict[str, Any] = {
+        "size_divisibility": spec.preprocess.size_divisor if spec.preprocess.size_divisor > 1 else 0,
+        "device": "cpu",
+        "meta_architecture": spec.meta_architecture,
+    }
+    if spec.thresholds is not None:
+        args["score_threshold"] = float(spec.thresholds.score)
+        args["nms_threshold"] = float(spec.thresholds.nms)
+        args["max_detections_per_image"] = spec.thresholds.max_detections
+    if spec.panoptic is not None:
+        args["combine_overlap_threshold"] = float(spec.panoptic.overlap)
+        args["combine_stuff_area_limit"] = spec.panoptic.stuff_area
+        args["combine_instances_confidence_threshold"] = float(spec.panoptic.instance_score)
+    return args
+
+
+def load(artifact: Artifact, device: str = "cpu") -> Caffe2Runner:
+    """A runner for the nets. Raises MissingExtra without the runtime, ArtifactError when it refuses them, DeviceError."""
+    if device != "cpu":
+        raise DeviceError(f"d2deploy runs Caffe2 nets on the CPU, not on {device!r}: use --device cpu.")
+    python = runtime_python()
+    if python is None:
+        raise missing_runtime()
+    return Caffe2Runner(python, artifact.file, artifact.path / INIT_FILE, artifact.spec)
