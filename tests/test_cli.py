@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 import d2deploy
+from d2deploy.backends import FORMATS
 from d2deploy.cli import cli, main
 from d2deploy.workflows import verify as verify_module
 
@@ -203,7 +204,7 @@ def test_an_export_that_is_not_the_network_is_not_left_behind(run, tmp_path, mon
 def test_formats(run):
     done = run("formats")
     assert done.code == 0
-    assert [line.split()[0] for line in done.out.splitlines()[2:]] == ["torchscript", "onnx"]
+    assert [line.split()[0] for line in done.out.splitlines()[2:]] == list(FORMATS)
 
 
 @pytest.mark.parametrize("command", [None, *cli.commands])

@@ -80,6 +80,12 @@ class PanopticDeepLabRule:
     predict_instances: bool
 
 
+THRESHOLD_INPUTS = (
+    TensorSpec(name="score_threshold", shape=(), dtype="float32"),
+    TensorSpec(name="nms_threshold", shape=(), dtype="float32"),
+)
+"""The last inputs of a model that is told its thresholds when it runs."""
+
 COUNTS = {"boxes": "num_detections", "proposal_boxes": "num_proposals"}
 """In the padded form: the output of boxes -> the output that says how many of an image's rows are there."""
 
@@ -102,6 +108,11 @@ class ModelSpec:
     outputs_form: str = "ragged"  # "ragged": rows of all images in one list; "padded": as many rows for each image
     includes_preprocess: bool = False  # its input is one image, uint8 [H,W,3] in the channel order of `preprocess`
     includes_postprocess: bool = False  # its outputs are results on the original images
+
+    @property
+    def takes_thresholds(self) -> bool:
+        """Whether score and NMS threshold are inputs, rather than fixed in the graph."""
+        return self.inputs[-2:] == THRESHOLD_INPUTS
 
     def class_name(self, class_id: int) -> str:
         """The name of a contiguous class id; the number itself when there is no name."""
@@ -216,6 +227,20 @@ class Artifact:
         manifest = dataclasses.replace(self.manifest, verification=report)
         write_text(self.path / MANIFEST, manifest.to_json())
         return Artifact(self.path, manifest)
+
+    def with_thresholds(self, *, score: float | None = None, nms: float | None = None) -> "Artifact":
+        """The same artifact, to be run with other thresholds than the manifest's; None: as it is.
+
+        Raises ArtifactError when they are no inputs of the model.
+        """
+        spec = self.spec
+        if spec.thresholds is None or not spec.takes_thresholds:
+            raise ArtifactError(
+                f"{self.path}: its thresholds are fixed. Export again, with other ones or with --threshold-inputs."
+            )
+        given = {name: value for name, value in (("score", score), ("nms", nms)) if value is not None}
+        spec = dataclasses.replace(spec, thresholds=dataclasses.replace(spec.thresholds, **given))
+        return Artifact(self.path, dataclasses.replace(self.manifest, spec=spec))
 
     def check_hashes(self) -> None:
         """Raises ArtifactError when a file is missing or not the one that was written."""

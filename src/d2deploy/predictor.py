@@ -46,6 +46,11 @@ class Predictor:
         """Whether boxes must be given with each image (Fast R-CNN)."""
         return any(tensor.name == PROPOSALS[0] for tensor in self.spec.inputs)
 
+    @property
+    def takes_batches(self) -> bool:
+        """Whether several images can run as one batch: not where resizing is inside."""
+        return not self.spec.includes_preprocess
+
     def __call__(self, image: ImageFile | np.ndarray, *, proposals: np.ndarray | None = None) -> Result:
         """What the model finds on one image: a file, or an array uint8 [H,W,3] in BGR.
 
@@ -68,8 +73,11 @@ class Predictor:
         inside runs one by one. `proposals`: one array an image. `noise`: grey levels (of 255) of uniform noise added
         to the network's input, where that is an input, to see what a result hangs on. Raises ImageError.
         """
+        if not images:
+            return []
         originals = [to_array(image) for image in images]
-        if self.spec.includes_preprocess or not originals:
+        if self.spec.includes_preprocess:
+            self._proposals(proposals, ())
             return [self._on_pixels(original) for original in originals]
         rule = self.spec.preprocess
         resized = [resize_shortest_edge(o, min_size=rule.min_size, max_size=rule.max_size) for o in originals]
@@ -81,10 +89,7 @@ class Predictor:
             Frame(input_size=small.shape[:2], image_size=original.shape[:2], index=i)
             for i, (small, original) in enumerate(zip(resized, originals, strict=True))
         ]
-        if self.spec.includes_postprocess:
-            sizes = [np.array([frame.image_size for frame in frames])]
-        else:
-            sizes = []
+        sizes = [np.array([frame.image_size for frame in frames])] if self.spec.includes_postprocess else []
         outputs = to_ragged(self._run(*inputs, *self._proposals(proposals, frames), *sizes))
         return [to_result(outputs, self.spec, frame) for frame in frames]
 

@@ -16,7 +16,7 @@ from d2deploy.models.build import Model, load_model
 from d2deploy.workflows.export import export
 
 DEMO = Path(__file__).parents[2] / "src" / "d2deploy" / "demo"
-KINDS = [f"{row.name}-{method}" for row in FORMATS.values() for method in row.methods]
+KINDS = [f"{row.name}-{method}" for row in FORMATS.values() if not row.is_apart for method in row.methods]
 
 
 @pytest.fixture(scope="session")

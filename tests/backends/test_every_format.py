@@ -23,7 +23,7 @@ SHAPES = Path(__file__).parents[1] / "golden" / "shapes"
 MODELS = Path(__file__).parents[1] / "golden" / "models"
 PICTURES = sorted((SHAPES / "val").glob("*.jpg"))
 
-KINDS = [f"{row.name}-{method}" for row in FORMATS.values() for method in row.methods]
+KINDS = [f"{row.name}-{method}" for row in FORMATS.values() if not row.is_apart for method in row.methods]
 
 # name -> (number of images, shorter edge, longer edge at most); the capture's sample is 2 images of 128 x 192.
 SIZES = {

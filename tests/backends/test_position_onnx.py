@@ -44,4 +44,4 @@ def test_equal(more_queries: bool) -> None:
     for large, small in [((14, 7), (14, 7)), ((20, 12), (5, 3)), ((7, 9), (4, 5)), ((5, 1), (3, 1)), ((1, 1), (1, 1))]:
         arguments = inputs(large, small, more_queries=more_queries)
         (ours,) = session.run(None, {name: tensor.numpy() for name, tensor in zip(names, arguments, strict=True)})
-        torch.testing.assert_close(torch.from_numpy(ours), network(*arguments), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(torch.from_numpy(ours), network(*arguments), atol=1e-4, rtol=1e-5)

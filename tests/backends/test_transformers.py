@@ -19,7 +19,7 @@ from d2deploy.workflows.sample import demo_images
 from d2deploy.workflows.verify import Budget, verify
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-KINDS = [f"{row.name}-{method}" for row in FORMATS.values() for method in row.methods]
+KINDS = [f"{row.name}-{method}" for row in FORMATS.values() if not row.is_apart for method in row.methods]
 SIZES = {"min_size": 96, "max_size": 160}
 
 SMALL = {
@@ -72,6 +72,7 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
         "MViTv2/mask_rcnn_mvitv2_t_3x",
         {
             **SINGLE,
+            "model.backbone.norm": "LN",
             "model.backbone.bottom_up.embed_dim": 16,
             "model.backbone.bottom_up.depth": 5,
             "model.backbone.bottom_up.last_block_indexes": [0, 2, 3, 4],

@@ -108,10 +108,10 @@ def test_value(text, value):
 
 @pytest.mark.parametrize("text", REFUSED, ids=lambda text: text[:30])
 def test_refused_quickly(text):
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(ValueError, match=r"expression|comprehension|not a number|not a list"):
         evaluate(text)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_the_cap_is_on_steps_not_on_text():

@@ -126,10 +126,10 @@ EXHAUSTS = {
 def test_nothing_exhausts_time_or_memory(name, tmp_path):
     file = tmp_path / "config.py"
     file.write_text(EXHAUSTS[name])
-    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     with pytest.raises(ConfigError, match=r"config\.py"):
         read_lazy_config(file)
-    assert time.monotonic() - start < SECONDS
+    assert time.process_time() - start < SECONDS
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 150_000  # kilobytes
 
 
@@ -138,10 +138,10 @@ def test_files_that_import_each_other_without_end(tmp_path):
         lines = [f"from .f{level + 1} import x as x{i}" for i in range(3)]
         (tmp_path / f"f{level}.py").write_text("\n".join(lines) + "\nx = dict(a=1)")
     (tmp_path / "f30.py").write_text("x = dict(a=1)")
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(ConfigError, match="more steps"):
         read_lazy_config(tmp_path / "f0.py")
-    assert time.monotonic() - start < SECONDS
+    assert time.process_time() - start < SECONDS
 
 
 MISTAKES = {

@@ -197,10 +197,10 @@ def test_unknown_keys_are_named_all_at_once_each_with_file_and_nearest_name(writ
 
 def test_a_flood_of_unknown_keys_stays_readable(write):
     write({"c.yaml": "\n".join(f"KEY_{i}: 1" for i in range(20_000))})
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(UnknownKey, match="and 19980 more"):
         read_config("c.yaml")
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
 
 
 OVERRIDES = [
@@ -257,9 +257,9 @@ def test_a_full_config_is_read_in_milliseconds():
     read_config(DEMO)
     times = []
     for _ in range(5):
-        start = time.perf_counter()
+        start = time.process_time()
         read_config(DEMO)
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     assert min(times) < 0.05, "seen: 4 ms"
 
 

@@ -13,6 +13,7 @@ class Format:
     runtime_extra: str  # pip extra that brings what running it needs
     summary: str
     methods: tuple[str, ...]  # ways to capture the network; the first is the default
+    is_apart: bool = False  # runs in an environment of its own, not in this Python; it may not be there
 
 
 _ROWS = (
@@ -40,9 +41,18 @@ _ROWS = (
         summary="model.xml and model.bin, made from the ONNX graph; runs in OpenVINO",
         methods=("tracing",),
     ),
+    Format(
+        name="caffe2",
+        module="caffe2",
+        extra="caffe2",
+        runtime_extra="caffe2",
+        summary="model.pb and model_init.pb; run in the real Caffe2, on a Python of its own",
+        methods=("tracing",),
+        is_apart=True,
+    ),
 )
 
 OUTPUT_FORMS = ("ragged", "padded")
-"""How outputs come: rows of all images in one list, or as many rows for each image. Every format has both."""
+"""How outputs come: rows of all images in one list, or as many rows for each image. Caffe2 has only the first."""
 
 FORMATS = {row.name: row for row in _ROWS}

@@ -6,6 +6,7 @@ copy of the core. Neither the core nor any function is changed.
 
 import copy
 import dataclasses
+import inspect
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
@@ -68,7 +69,8 @@ class Variant:
 def sample_inputs(spec: ModelSpec) -> tuple[Tensor, ...]:
     """Two different images, so that nothing is fixed to one: images[2,C,H,W], image_sizes[2,2].
 
-    Where the network takes proposals: proposal_boxes[2,5,4] and num_proposals[2], not as many in both.
+    Where the network takes proposals: proposal_boxes[2,5,4] and num_proposals[2], not as many in both. With what is
+    before or after it inside: image[H,W,3]; original_sizes[2,2].
     """
     # Panoptic-DeepLab pads to multiples of 640: four times that would take minutes, and gigabytes.
     side = min(max(spec.preprocess.size_divisor, 1) * 4, 256)
@@ -80,16 +82,22 @@ def sample_inputs(spec: ModelSpec) -> tuple[Tensor, ...]:
         "image_sizes": torch.tensor([[side, side + side // 2], [side - 1, side // 2]]),
         "proposal_boxes": corners.flatten(2) * (side // 2),
         "num_proposals": torch.tensor([5, 3]),
+        "image": torch.randint(256, (96, 128, 3), generator=random, dtype=torch.uint8),
+        "original_sizes": torch.tensor([[side // 2, side], [side, side - 1]]),
+        "score_threshold": torch.tensor(0.05),
+        "nms_threshold": torch.tensor(0.5),
     }
     return tuple(made[tensor.name] for tensor in spec.inputs)
 
 
-def free_axes(spec: ModelSpec) -> tuple[dict[int, Any], ...]:
+def free_axes(core: nn.Module, spec: ModelSpec) -> tuple[Any, ...]:
     """Of each input the axes whose size is not fixed, as torch.export wants to be told."""
-    return tuple(
+    axes = tuple(
         {axis: torch.export.Dim.DYNAMIC for axis, size in enumerate(tensor.shape) if isinstance(size, str)}
         for tensor in spec.inputs
     )
+    takes_any = any(p.kind is p.VAR_POSITIONAL for p in inspect.signature(core.forward).parameters.values())
+    return (axes,) if takes_any else axes
 
 
 Twins = Mapping[type[nn.Module], Callable[[Any], nn.Module]]
@@ -315,7 +323,7 @@ def exported_program(model: Exportable) -> torch.export.ExportedProgram:
         return torch.export.export(
             fold_norms(swapped(model.core, OPAQUE)),
             sample_inputs(model.spec),
-            dynamic_shapes=free_axes(model.spec),
+            dynamic_shapes=free_axes(model.core, model.spec),
             strict=False,
         )
 

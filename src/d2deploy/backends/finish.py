@@ -17,7 +17,8 @@ from d2deploy.ops.resize_maps import ResizeMaps
 def finished_outputs(spec: ModelSpec) -> tuple[TensorSpec, ...]:
     """What comes out instead of `spec`'s outputs. H and W: the largest of original_sizes."""
     given = {tensor.name: tensor for tensor in spec.outputs}
-    made = [given[name] for name in (*FinishDetections.rows, *FinishProposals.rows) if name in given]
+    rows = FinishDetections.rows if "boxes" in given else FinishProposals.rows
+    made = [given[name] for name in rows if name in given]
     if "mask_probs" in given:
         made.append(TensorSpec(name="masks", shape=("D", "H", "W"), dtype="bool"))
     if "keypoint_heatmaps" in given:
@@ -30,7 +31,7 @@ def finished_outputs(spec: ModelSpec) -> tuple[TensorSpec, ...]:
     if spec.panoptic is not None:
         made.append(TensorSpec(name="panoptic_seg", shape=("N", "H", "W"), dtype="int32"))
         made.append(TensorSpec(name="segments", shape=("S", 6), dtype="int64"))
-    return tuple({tensor.name: tensor for tensor in made}.values())
+    return tuple(made)
 
 
 def finisher(spec: ModelSpec) -> nn.Module:

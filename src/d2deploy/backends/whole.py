@@ -5,7 +5,7 @@ import dataclasses
 from torch import Tensor, nn
 
 from d2deploy.artifact import ModelSpec, TensorSpec
-from d2deploy.backends.capture import Exportable, Variant
+from d2deploy.backends.capture import Exportable, Variant, swapped
 from d2deploy.backends.finish import finished_outputs, finisher
 from d2deploy.errors import ExportError
 from d2deploy.ops.resize_image import ResizeImage
@@ -22,7 +22,7 @@ def whole(model: Exportable, *, preprocess: bool, postprocess: bool) -> Variant:
     """
     spec = model.spec
     _refuse(spec, preprocess=preprocess, postprocess=postprocess)
-    core = model.core
+    core = swapped(model.core, {}, keep_aliases=True)
     if postprocess:
         finish = finisher(spec)
         core = (Finished if len(spec.inputs) == 2 else FinishedOfProposals)(core, finish)

@@ -9,6 +9,7 @@ from typing import NoReturn
 import click
 
 from d2deploy import __version__
+from d2deploy.cli.caffe2_runtime import caffe2_runtime_command
 from d2deploy.cli.doctor import doctor_command
 from d2deploy.cli.evaluate import evaluate_command
 from d2deploy.cli.export import export_command
@@ -69,5 +70,6 @@ for command in (
     zoo_command,
     formats_command,
     demo_command,
+    caffe2_runtime_command,
 ):
     cli.add_command(command)

@@ -39,6 +39,9 @@ reading = together(
     click.option("-o", "--opts", nargs=2, multiple=True, metavar="KEY VALUE", help="Override a config key."),
     click.option("--min-size", type=click.IntRange(min=0), help="Shorter edge of the input, pixels; 0: no resizing."),
     click.option("--max-size", type=click.IntRange(min=1), help="Its longer edge at most."),
+    click.option("--score-thresh", type=float, help="The score that a detection must be above."),
+    click.option("--nms-thresh", type=float, help="Of two boxes of a class that overlap by more (IoU) one goes."),
+    click.option("--max-detections", type=click.IntRange(min=1), help="An image's detections at most."),
     click.option("--import", "imports", multiple=True, help="Your Python module that registers parts of a network."),
     click.option("--trust-config", is_flag=True, help="Run a LazyConfig's own Python code."),
 )

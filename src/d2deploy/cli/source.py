@@ -34,6 +34,9 @@ def load_model(options: dict[str, Any], overrides: Sequence[str] = ()) -> "Model
         )
 
 
+READING = ("min_size", "max_size", "score_thresh", "nms_thresh", "max_detections", "trust_config")
+
+
 def reading_of(options: dict[str, Any], overrides: Sequence[str] = ()) -> dict[str, Any]:
     """load_model's arguments about how a config is read. Runs the modules that --import names."""
     from d2deploy.registry import import_parts
@@ -42,9 +45,7 @@ def reading_of(options: dict[str, Any], overrides: Sequence[str] = ()) -> dict[s
         import_parts(name)
     return {
         "overrides": [*overrides, *(word for pair in options["opts"] for word in pair)],
-        "min_size": options["min_size"],
-        "max_size": options["max_size"],
-        "trust_config": options["trust_config"],
+        **{name: options[name] for name in READING},
     }
 
 

@@ -9,6 +9,7 @@ from d2deploy.config import schema
 from d2deploy.config.from_lazy.model import lazy_model_config
 from d2deploy.config.lazy.node import LazyNode
 from d2deploy.config.lazy.read import is_lazy, read_lazy_config, read_lazy_yaml
+from d2deploy.config.thresholds import with_thresholds
 from d2deploy.config.yacs.model import model_config
 from d2deploy.config.yaml import read_config
 from d2deploy.config.zoo import config_of, has_lazy_config, is_zoo_name, lazy_config_of
@@ -22,26 +23,33 @@ def read_model_config(
     min_size: int | None = None,
     max_size: int | None = None,
     trust_config: bool = False,
+    score_thresh: float | None = None,
+    nms_thresh: float | None = None,
+    max_detections: int | None = None,
 ) -> schema.ModelConfig:
     """What a config says of a network.
 
     `config_file`: a YAML config, a LazyConfig (.py, or its dump as YAML), or an official model's name (zoo.py).
     `overrides`: KEY VALUE KEY VALUE or key=value, each kind for each config. `min_size` (0: no resizing) and `max_size`
     go over what the config says of the shorter and the longer edge of the network's input; a LazyConfig without a data
-    loader needs them. `trust_config`: a .py file is run as Python (lazy/trusted.py) instead of only read. Raises
-    ConfigError.
+    loader needs them. `trust_config`: a .py file is run as Python (lazy/trusted.py) instead of only read. The rest go
+    over what it says of detections (thresholds.py). Raises ConfigError.
     """
     _check_size("min_size", min_size, least=0)
     _check_size("max_size", max_size, least=1)
     lazy = _lazy_config(config_file, list(_assignments(overrides)), trust_config=trust_config)
     if lazy is not None:
-        return lazy_model_config(lazy, min_size=min_size, max_size=max_size)
-    pairs = list(_pairs(overrides))
+        config = lazy_model_config(lazy, min_size=min_size, max_size=max_size)
+    else:
+        config = _yaml_config(config_file, list(_pairs(overrides)), {"min_size": min_size, "max_size": max_size})
+    return with_thresholds(config, score_thresh=score_thresh, nms_thresh=nms_thresh, max_detections=max_detections)
+
+
+def _yaml_config(config_file: str | Path, pairs: list[Any], sizes: dict[str, int | None]) -> schema.ModelConfig:
     cfg = config_of(str(config_file), pairs) if is_official(config_file) else read_config(config_file, pairs)
     config = model_config(cfg)
-    given: dict[str, Any] = {"min_size": min_size, "max_size": max_size}
-    sizes = {name: size for name, size in given.items() if size is not None}
-    return dataclasses.replace(config, input=dataclasses.replace(config.input, **sizes))
+    given: dict[str, Any] = {name: size for name, size in sizes.items() if size is not None}
+    return dataclasses.replace(config, input=dataclasses.replace(config.input, **given))
 
 
 def is_official(config_file: str | Path) -> bool:

@@ -118,8 +118,12 @@ def levels_with(backbone: Any, names: Sequence[str]) -> Levels:
 
 
 def level_facts(backbone: Any, names: Sequence[str]) -> dict[str, Any]:
-    """Channels and strides of feature levels. Raises ConfigError: the backbone has no such level."""
+    """Channels and strides of levels that one head reads. Raises ConfigError: no such level, or of different widths."""
     levels = levels_with(backbone, names)
+    widths = {name: levels.channels[name] for name in names}
+    if len(set(widths.values())) > 1:
+        given = ", ".join(f"{name} {width}" for name, width in widths.items())
+        raise ConfigError(f"IN_FEATURES names levels of different channels ({given}), which one head cannot read.")
     return {"channels": levels.channels[names[0]], "strides": [levels.strides[name] for name in names]}
 
 

@@ -80,6 +80,9 @@ def load_model(
     min_size: int | None = None,
     max_size: int | None = None,
     trust_config: bool = False,
+    score_thresh: float | None = None,
+    nms_thresh: float | None = None,
+    max_detections: int | None = None,
     class_names: Sequence[str] | str | None = None,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> Model:
@@ -87,11 +90,20 @@ def load_model(
 
     `config_file`: a file, or the name of an official model (`d2deploy zoo` lists them). `weights` None: what the config
     names; an address (https://, detectron2://) is downloaded into the cache once, `progress` is told (bytes done, bytes
-    in all or None). `overrides`, `min_size`, `max_size`, `trust_config`: see config.model.read_model_config.
+    in all or None). `overrides`, `min_size`, `max_size`, `trust_config`, thresholds: see config.model.read_model_config.
     `class_names`: instead of the data set's: names, or the text that says where they stand (names.py).
     Raises ConfigError and WeightsError.
     """
-    config = read_model_config(config_file, overrides, min_size=min_size, max_size=max_size, trust_config=trust_config)
+    config = read_model_config(
+        config_file,
+        overrides,
+        min_size=min_size,
+        max_size=max_size,
+        trust_config=trust_config,
+        score_thresh=score_thresh,
+        nms_thresh=nms_thresh,
+        max_detections=max_detections,
+    )
     path = Path(fetched(str(weights or _weights_beside(Path(config_file), config)), progress=progress))
     with torch.device("cpu" if has_own_parts(config) else "meta"):
         core = build_model(config)
@@ -105,14 +117,20 @@ def load_model(
         spec=spec,
         config=config,
         report=report,
-        source={
-            "config": str(config_file) if is_official(config_file) else Path(config_file).name,
-            **({} if is_official(config_file) else {"config_sha256": sha256(Path(config_file))}),
-            "overrides": " ".join(map(str, overrides)),
-            "weights": path.name.partition("?")[0],
-            "weights_sha256": sha256(Path(str(path).partition("?")[0])),
-        },
+        source=_source(config_file, overrides, path),
     )
+
+
+def _source(config_file: str | Path, overrides: Sequence[Any], weights: Path) -> dict[str, str]:
+    """Names and hashes of what a network was made from."""
+    official = is_official(config_file)
+    return {
+        "config": str(config_file) if official else Path(config_file).name,
+        **({} if official else {"config_sha256": sha256(Path(config_file))}),
+        "overrides": " ".join(map(str, overrides)),
+        "weights": weights.name.partition("?")[0],
+        "weights_sha256": sha256(Path(str(weights).partition("?")[0])),
+    }
 
 
 def _weights_beside(config_file: Path, config: ModelConfig) -> str | Path:

@@ -39,6 +39,8 @@ class RetinaNet(nn.Module):
     over all levels. Boxes are not clipped: detectron2 leaves that to post-processing.
     """
 
+    composite = "RetinaNet"  # what a format that has operators for the whole part knows it by
+
     def __init__(
         self,
         config: schema.RetinaNet,

@@ -34,9 +34,10 @@ class LevelNorm(nn.Module):
 
 
 class Tower(nn.Module):
-    """3x3 convolutions of `dims` channels, with a bias each, then norm and ReLU (detectron2 RetinaNetHead).
+    """3x3 convolutions of `dims` channels (-1: as many as come in), with a bias each, then norm and ReLU.
 
-    Children are called by their place: 0, 1 (norm), 3, 4, ..., or without a norm 0, 2, ...; ReLU takes a place too.
+    As in detectron2's RetinaNetHead, children are called by their place, and ReLU takes one too: 0, 1 (norm), 3, 4,
+    ..., or without a norm 0, 2, ...
     """
 
     has_norm: Final[bool]
@@ -47,7 +48,8 @@ class Tower(nn.Module):
         self.has_norm = bool(norm)
         self.is_per_level = norm in _PER_LEVEL
         step = 3 if norm else 2
-        for place, dim in enumerate(dims):
+        for place, given in enumerate(dims):
+            dim = channels if given == -1 else given
             self.add_module(str(place * step), nn.Conv2d(channels, dim, kernel_size=3, padding=1))
             if self.is_per_level:
                 self.add_module(str(place * step + 1), LevelNorm(dim, levels=levels))

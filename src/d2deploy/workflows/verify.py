@@ -14,6 +14,7 @@ import platform
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -45,7 +46,8 @@ def verify(
 ) -> Report:
     """Run `artifact` and `against` (the network, or another artifact) on `images` and compare what they find.
 
-    images: paths, uint8 [H,W,3] BGR arrays, or Samples (one Sample of several images runs as one batch). A model that
+    images: paths, uint8 [H,W,3] BGR arrays, or Samples (one Sample of several images runs as one batch, or one by one
+    when either side has resizing inside). A model that
     takes proposals gets the Sample's, or a grid of boxes where it has none.
     Detections are paired by class and overlap (matching.py), never by row. One without partner counts as unmatched,
     unless a cut-off explains it: its score is at most the score threshold + margin; or a side's list is full (the
@@ -90,19 +92,26 @@ def _rows(sample: Sample, source: Predictor, export: Predictor, budget: Budget) 
     proposals = None
     if source.takes_proposals:
         proposals = sample.proposals or [grid_of_boxes(image.shape[:2]) for image in images]
-    found = export.batch(images, proposals=proposals)
+    together = source.takes_batches and export.takes_batches
 
-    def against(results: list[Result]) -> list[Row]:
+    def results(of: Predictor, **noise: Any) -> list[Result]:
+        if together:
+            return of.batch(images, proposals=proposals, **noise)
+        return [result for image in images for result in of.batch([image], **noise)]
+
+    found = results(export)
+
+    def against(theirs: list[Result]) -> list[Row]:
         return [
             compare(_name(sample, i), a, b, spec=source.spec, budget=budget)
-            for i, (a, b) in enumerate(zip(results, found, strict=True))
+            for i, (a, b) in enumerate(zip(theirs, found, strict=True))
         ]
 
-    rows = against(source.batch(images, proposals=proposals))
+    rows = against(results(source))
     for seed in range(_TRIES):
         if all(row.ok for row in rows):
             break
-        noisy = against(source.batch(images, proposals=proposals, noise=_NOISE, seed=seed))
+        noisy = against(results(source, noise=_NOISE, seed=seed))
         rows = [
             dataclasses.replace(new, is_tie=True) if new.ok and not row.ok else row
             for row, new in zip(rows, noisy, strict=True)

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from d2deploy.artifact import Artifact, ModelSpec, write_artifact
+from d2deploy.backends.caffe2.check import faults
 from d2deploy.backends.caffe2.names import INPUTS, OUTPUTS
 from d2deploy.backends.caffe2.runner import Caffe2Runner
 from d2deploy.backends.caffe2.runtime import missing_runtime, runtime_python
-from d2deploy.errors import DeviceError
+from d2deploy.errors import DeviceError, ExportError
 from d2deploy.optional import optional
 
 if TYPE_CHECKING:
@@ -19,10 +20,17 @@ if TYPE_CHECKING:
 
 FILE = "model.pb"
 INIT_FILE = "model_init.pb"
+UNPROVEN = "the structure only; without a Caffe2 runtime nobody has run it"
+
 
 def export(model: "Exportable", folder: Path, *, method: str = "tracing") -> Artifact:
-    """Write both nets and the manifest into `folder`. Raises UnsupportedOps: everything that Caffe2 lacks."""
+    """Write both nets and the manifest into `folder`, their structure checked; running them is verify's part.
+
+    Raises UnsupportedOps with everything that Caffe2 lacks, ExportError for outputs in another form.
+    """
     net, init = to_nets(model)
+    if wrong := faults(net, init):
+        raise ExportError(f"d2deploy wrote a wrong Caffe2 net; please report this: {'; '.join(wrong[:5])}")
     (folder / FILE).write_bytes(net.SerializeToString())
     (folder / INIT_FILE).write_bytes(init.SerializeToString())
     return write_artifact(
@@ -35,12 +43,18 @@ def export(model: "Exportable", folder: Path, *, method: str = "tracing") -> Art
             "torch": optional("torch", extra="caffe2").__version__,
             "protobuf": optional("google.protobuf", extra="caffe2").__version__,
         },
-        options={},
+        options={"proven": UNPROVEN} if unproven() else {},
     )
+
+
+def unproven() -> str:
+    """What cannot be shown of an export here, without the runtime; "" where it is."""
+    return "" if runtime_python() else UNPROVEN
 
 
 def to_nets(model: "Exportable") -> tuple[Any, Any]:
     """The two NetDefs of `model`: the network, and what fills its weights."""
+    optional("google.protobuf", extra="caffe2")
     import torch
 
     from d2deploy.backends.caffe2.composites import caffe2_core
@@ -48,17 +62,27 @@ def to_nets(model: "Exportable") -> tuple[Any, Any]:
     from d2deploy.backends.caffe2.walk import to_nets as walk
     from d2deploy.backends.capture import free_axes, quiet, sample_inputs
 
+    _check_contract(model.spec)
     with quiet():
+        core = caffe2_core(model.core)
         program = torch.export.export(
-            caffe2_core(model.core),
-            sample_inputs(model.spec),
-            dynamic_shapes=free_axes(model.spec),
-            strict=False,
+            core, sample_inputs(model.spec), dynamic_shapes=free_axes(core, model.spec), strict=False
         )
     nets = walk(program, INPUTS, [OUTPUTS[tensor.name] for tensor in model.spec.outputs])
     for name, value in net_args(model.spec).items():
         set_arg(nets.net.arg.add(name=name), value)
     return nets.net, nets.init
+
+
+def _check_contract(spec: ModelSpec) -> None:
+    """Raises ExportError for inputs and outputs that detectron2's nets do not have."""
+    names = {"takes": (spec.inputs, INPUTS), "gives": (spec.outputs, OUTPUTS)}
+    for verb, (tensors, known) in names.items():
+        if foreign := [tensor.name for tensor in tensors if tensor.name not in known]:
+            raise ExportError(
+                f"This model {verb} {', '.join(foreign)}, for which a Caffe2 net has no name: as detectron2's, it "
+                f"{verb} {', '.join(known)} only. Leave options such as --outputs out, or choose another --format."
+            )
 
 
 def net_args(spec: ModelSpec) -> dict[str, Any]:

@@ -75,11 +75,7 @@ class Proposals(nn.Module):
         # Caffe2 keeps sides of at least min_size; the network those above.
         self.min_size = max(math.nextafter(rpn.min_box_size, math.inf), 1e-30)
         self.weights = rpn.decode.weights
-        grids = list(rpn.anchor_generator.levels)
-        self.strides = [grid.stride for grid in grids]
-        self.cells = [
-            corner + grid.offset * grid.stride for grid in grids for anchor in grid.cell for corner in anchor
-        ]
+        self.strides, self.cells = _anchors(list(rpn.anchor_generator.levels))
 
     def forward(self, features: dict[str, Tensor], image_sizes: Tensor) -> tuple[Tensor, Tensor]:
         """See models/rpn.py."""
@@ -114,11 +110,12 @@ class Pool(nn.Module):
 
     def __init__(self, pooler: Any) -> None:
         super().__init__()
-        if not hasattr(pooler.roi_align, "aligned"):
+        self.op = getattr(pooler, "roi_align", pooler)
+        if not hasattr(self.op, "aligned"):
             raise UnsupportedOps(
-                f"d2deploy does not write {type(pooler.roi_align).__name__} for Caffe2. Choose another --format."
+                f"d2deploy does not write pooling by {type(self.op).__name__} for Caffe2, only RoIAlign. "
+                f"Choose another --format."
             )
-        self.op = pooler.roi_align
         self.levels = pooler.min_level, pooler.max_level
 
     def forward(self, features: list[Tensor], rois: Tensor) -> Tensor:
@@ -240,9 +237,55 @@ class AllMasks(nn.Module):
         return logits.sigmoid()
 
 
+class DenseDetector(nn.Module):
+    """A RetinaNet: its head, then one node for everything after it, anchors included."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.prepare, self.backbone, self.head = network.prepare, network.backbone, network.head
+        self.in_features, self.weights = network.in_features, list(network.bbox_reg_weights)
+        grids = list(network.anchor_generator.levels)
+        self.strides, self.cells = _anchors(grids)
+        self.topk, self.num_classes = network.best_pairs.topk, network.best_pairs.num_classes
+        self.score_threshold = network.best_pairs.above.threshold
+        self.nms_threshold, self.max_out = network.select.nms.iou_threshold, network.select.nms.max_out
+
+    def forward(self, images: Tensor, image_sizes: Tensor) -> list[Tensor]:
+        """images[N,3,H,W], image_sizes[N,2] -> boxes[D,4], scores[D], classes[D], splits[N], all float32."""
+        features = self.backbone(self.prepare(images, image_sizes))
+        logits: list[Tensor] = []
+        deltas: list[Tensor] = []
+        for level, name in enumerate(self.in_features):
+            logits.append(self.head.cls_score(self.head.cls_subnet(features[name], level)))
+            deltas.append(self.head.bbox_pred(self.head.bbox_subnet(features[name], level)))
+        found = ops.caffe2_dense(
+            logits,
+            deltas,
+            image_sizes,
+            self.cells,
+            self.strides,
+            self.weights,
+            self.num_classes,
+            self.topk,
+            self.score_threshold,
+            self.nms_threshold,
+            self.max_out,
+        )
+        return list(found)
+
+
+def _anchors(grids: list[Any]) -> tuple[list[int], list[float]]:
+    """Strides of the levels, and corners of each level's anchors of the first cell, one after the other."""
+    strides = [grid.stride for grid in grids]
+    return strides, [
+        corner + grid.offset * grid.stride for grid in grids for anchor in grid.cell for corner in anchor
+    ]
+
+
 TWINS: dict[str, Callable[[Any], nn.Module]] = {
     "RPN": Proposals,
     "ROIHeads": Heads,
     "Res5ROIHeads": Res5Heads,
     "MaskRCNNConvUpsampleHead": AllMasks,
+    "RetinaNet": DenseDetector,
 }

@@ -18,6 +18,7 @@ class Nets:
 
     def __init__(self, name: str) -> None:
         self.net, self.init = new_net(name), new_net(f"{name}_init")
+        self.made: dict[str, str] = {}  # steps that several lowerings share -> their blob
         self._taken: set[str] = set()
         self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
 

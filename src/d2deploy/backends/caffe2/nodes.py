@@ -16,6 +16,9 @@ _SCHEMAS = {
     "caffe2_boxes": "(Tensor rois, Tensor deltas, Tensor image_sizes, float[] weights) -> (Tensor, Tensor)",
     "caffe2_detections": "(Tensor scores, Tensor boxes, Tensor splits, float score_threshold, float nms_threshold, "
     "int max_out, bool agnostic) -> (Tensor, Tensor, Tensor, Tensor)",
+    "caffe2_dense": "(Tensor[] logits, Tensor[] deltas, Tensor image_sizes, float[] cells, int[] strides, "
+    "float[] weights, int num_classes, int topk, float score_threshold, float nms_threshold, int max_out) -> "
+    "(Tensor, Tensor, Tensor, Tensor)",
     "caffe2_rois": "(Tensor boxes, Tensor splits) -> Tensor",
 }
 
@@ -78,6 +81,13 @@ def _(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     found = torch.library.get_ctx().new_dynamic_size()
     return boxes.new_empty([found, 4]), boxes.new_empty([found]), boxes.new_empty([found]), torch.empty_like(splits)
+
+
+@torch.library.register_fake("d2deploy::caffe2_dense")
+def _(logits: list[Tensor], deltas: list[Tensor], image_sizes: Tensor, *_: object) -> tuple[Tensor, ...]:
+    found = torch.library.get_ctx().new_dynamic_size()
+    first = logits[0]
+    return first.new_empty([found, 4]), *(first.new_empty([found]) for _ in range(2)), first.new_empty(first.shape[:1])
 
 
 @torch.library.register_fake("d2deploy::caffe2_rois")

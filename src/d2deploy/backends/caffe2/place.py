@@ -1,6 +1,7 @@
 """What a lowering works with: values of the graph as blobs, and the place in the nets where it writes."""
 
 import dataclasses
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -78,6 +79,12 @@ class Place:
         """A blob of constant numbers, filled by the init net."""
         return self.nets.constant(np.asarray(numbers, dtype), f"{self.name}.{part}")
 
+    def once(self, key: str, make: Callable[[], str]) -> str:
+        """The blob that `make` wrote when `key` was first asked for in these nets."""
+        if key not in self.nets.made:
+            self.nets.made[key] = make()
+        return self.nets.made[key]
+
     def part(self, name: str) -> str:
         """A new name for a step inside of a lowering."""
         return self.nets.unique(f"{self.name}.{name}")
@@ -97,6 +104,7 @@ def _name(item: Blob | str) -> str:
 
 
 # The step of a module that gives it its name: backbone.res4.2.conv1 is the convolution.
+_CALLED = {"caffe2_boxes": "decoded", "caffe2_detections": "detections", "caffe2_rois": "detected"}
 _MAIN = ("conv2d", "conv_transpose2d", "linear", "max_pool2d", "group_norm", "batch_norm", "caffe2_")
 
 
@@ -105,6 +113,7 @@ def path_of(node: fx.Node) -> str:
     stack = node.meta.get("nn_module_stack") or {}
     path = next((str(path) for path, _ in reversed(list(stack.values())) if path), "")
     kind = operation(node).split(".")[0].rstrip("_")
+    kind = _CALLED.get(kind, kind)
     if path and kind.startswith(_MAIN):
         return path
     return f"{path}.{kind}" if path else kind

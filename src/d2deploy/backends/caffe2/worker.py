@@ -10,10 +10,13 @@ died, so does the worker.
 import json
 import os
 import sys
+import threading
+import time
 
 
 def main():
     """Answer requests until there are no more."""
+    watch(os.getppid())
     requests = os.fdopen(os.dup(0), "rb")
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # the runtime writes to stdout now and then
@@ -38,6 +41,17 @@ def main():
             send(answers, {"error": "{}: {}".format(type(error).__name__, error)})
             continue
         send(answers, answer, outputs)
+
+
+def watch(parent):
+    """End this process when its parent has ended, even in the middle of a run."""
+
+    def look():
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(0)
+
+    threading.Thread(target=look, daemon=True).start()
 
 
 def load(request, arrays, workspace):

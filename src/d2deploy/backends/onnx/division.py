@@ -13,7 +13,7 @@ from onnxscript import opset18 as op
 def floor_divide(number: Any, divisor: Any, rounding_mode: str | None = None) -> Any:
     """aten::div.Tensor_mode, as d2deploy uses it: whole numbers, a divisor above 0, and down."""
     assert number.dtype.is_integer() and rounding_mode == "floor"
-    # OpenVINO divides whole numbers as float32, too, and is then off by one: what is left over says so.
+    # OpenVINO divides whole numbers as float32, too, and may be off by one: what is left over says so.
     divisor = op.CastLike(divisor, number)
     near = op.Div(number, divisor)
     rest = op.Sub(number, op.Mul(near, divisor))

@@ -28,8 +28,10 @@ def keep_best(boxes: FLOAT, scores: FLOAT, iou_threshold: FLOAT, kept: INT64) ->
     start, step, degree = op.Constant(value_int=0), op.Constant(value_int=1), op.Constant(value_float=0.0174532925199)
     members = op.Range(start, op.Squeeze(op.Shape(scores, start=2)), step)
     groups = op.Range(start, op.Squeeze(op.Shape(scores, start=1, end=2)), step)
-    columns, rounds = op.Range(start, op.Squeeze(op.Shape(kept, start=1)), step), op.Squeeze(op.Shape(kept, start=1))
-    for i in range(rounds):
+    rounds = op.Squeeze(op.Shape(kept, start=1))
+    columns, i = op.Range(start, rounds, step), start
+    going = rounds > start
+    while going:
         flat = op.Flatten(scores, axis=1)
         index = op.ArgMax(flat, axis=1, keepdims=1)
         found = op.GatherElements(flat, index, axis=1) > nothing
@@ -63,9 +65,9 @@ def keep_best(boxes: FLOAT, scores: FLOAT, iou_threshold: FLOAT, kept: INT64) ->
         covered = op.Unsqueeze(op.Or(covered, members == member), op.Constant(value_ints=[1]))
         mine = op.Unsqueeze(groups == group, op.Constant(value_ints=[2]))
         scores = op.Where(op.And(covered, mine), nothing, scores)
-        done = op.Not(op.Cast(op.ReduceMax(op.Cast(found, to=6), keepdims=0), to=9))
-        if done:
-            break
+        i = i + step
+        any_found = op.Cast(op.ReduceMax(op.Cast(found, to=6), keepdims=0), to=9)
+        going = op.And(any_found, i < rounds)
     return kept
 
 

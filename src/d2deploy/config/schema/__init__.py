@@ -27,13 +27,13 @@ from d2deploy.config.schema.point_rend import (
     Subdivision,
 )
 from d2deploy.config.schema.proposals import RPN, Anchors, PrecomputedProposals
-from d2deploy.config.schema.regnet import RegNet
 from d2deploy.config.schema.registered import (
     Registered,
     RegisteredArchitecture,
     RegisteredProposals,
     RegisteredSemSegHead,
 )
+from d2deploy.config.schema.regnet import RegNet
 from d2deploy.config.schema.roi import (
     BoxHead,
     Detections,

@@ -12,7 +12,7 @@ class RetinaNet:
 
     in_features: tuple[str, ...]
     detections: Detections
-    conv_dims: tuple[int, ...]  # of each of the two towers
+    conv_dims: tuple[int, ...]  # of each of the two towers; -1: as wide as what comes in
     norm: str
     bbox_reg_weights: tuple[float, float, float, float]
     topk_candidates: int  # per feature level

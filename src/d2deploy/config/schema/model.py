@@ -8,13 +8,13 @@ from d2deploy.config.schema.input import Input
 from d2deploy.config.schema.mvit import MViT
 from d2deploy.config.schema.point_rend import PointRendSemSegHead
 from d2deploy.config.schema.proposals import RPN, PrecomputedProposals
-from d2deploy.config.schema.regnet import RegNet
 from d2deploy.config.schema.registered import (
     Registered,
     RegisteredArchitecture,
     RegisteredProposals,
     RegisteredSemSegHead,
 )
+from d2deploy.config.schema.regnet import RegNet
 from d2deploy.config.schema.roi import Detections, RegisteredROIHeads, Res5ROIHeads, ROIHeads
 from d2deploy.config.schema.segmentation import (
     DeepLabV3Head,

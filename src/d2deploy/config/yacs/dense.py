@@ -6,7 +6,7 @@ from d2deploy.config.yacs.backbone import NORMS, PYRAMIDS, check_groups, levels
 from d2deploy.config.yacs.checks import Supported, names, real, whole
 from d2deploy.config.yacs.rcnn import ANCHORS, anchors, box_weights
 
-_RETINANET: Supported = {**ANCHORS, "MODEL.BACKBONE.NAME": PYRAMIDS, "MODEL.RETINANET.NORM": NORMS}
+_RETINANET: Supported = {**ANCHORS, "MODEL.RETINANET.NORM": NORMS}
 
 
 def supported_retinanet(cfg: Node) -> Supported:
@@ -34,7 +34,9 @@ def retinanet(cfg: Node) -> schema.RetinaNet:
 
 
 def _conv_dims(cfg: Node) -> tuple[int, ...]:
-    """The towers are as wide as the pyramid."""
-    width = whole(cfg, "MODEL.FPN.OUT_CHANNELS")
-    check_groups(cfg, "MODEL.RETINANET.NORM", "MODEL.FPN.OUT_CHANNELS", width)
+    """The towers are as wide as the levels: a pyramid's width is known here, a plain backbone's when it is built."""
+    width = -1
+    if cfg.MODEL.BACKBONE.NAME in PYRAMIDS:
+        width = whole(cfg, "MODEL.FPN.OUT_CHANNELS")
+        check_groups(cfg, "MODEL.RETINANET.NORM", "MODEL.FPN.OUT_CHANNELS", width)
     return (width,) * whole(cfg, "MODEL.RETINANET.NUM_CONVS")

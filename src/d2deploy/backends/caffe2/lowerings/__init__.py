@@ -5,7 +5,8 @@ from typing import Any
 
 from d2deploy.backends.caffe2.lowerings.arithmetic import ARITHMETIC
 from d2deploy.backends.caffe2.lowerings.composites import COMPOSITES
+from d2deploy.backends.caffe2.lowerings.dense import DENSE
 from d2deploy.backends.caffe2.lowerings.layers import LAYERS
 from d2deploy.backends.caffe2.lowerings.shapes import SHAPES
 
-LOWERINGS: dict[Any, Callable[..., Any]] = {**ARITHMETIC, **COMPOSITES, **LAYERS, **SHAPES}
+LOWERINGS: dict[Any, Callable[..., Any]] = {**ARITHMETIC, **COMPOSITES, **DENSE, **LAYERS, **SHAPES}

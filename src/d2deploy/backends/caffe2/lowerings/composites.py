@@ -84,7 +84,7 @@ def proposals(
             "GenerateProposals",
             logits[level],
             deltas[level],
-            _unscaled(place),
+            unscaled(place),
             anchors,
             outputs=[place.part(f"rois{level}"), place.part(f"scores{level}")],
             spatial_scale=1.0 / stride,
@@ -102,12 +102,19 @@ def proposals(
     return _best_of_each_image(place, place.concat(rois, 0, "rois"), place.concat(scores, 0, "scores"), post_nms)
 
 
-def _unscaled(place: Place) -> str:
+def unscaled(place: Place) -> str:
     """im_info with a scale of 1: boxes are pixels of `data`, whatever scale the caller says it has."""
-    kept = place.emit("Slice", IM_INFO, part="im_size", starts=[0, 0], ends=[-1, 2])
-    scale = place.emit("Slice", IM_INFO, part="im_scale", starts=[0, 2], ends=[-1, 3])
-    ones = place.emit("ConstantFill", scale, part="im_ones", value=1.0, dtype=1)
-    return place.concat([kept, ones], 1, part="im_info")
+
+    def make() -> str:
+        nets = place.nets
+        kept, scale, ones, made = map(nets.unique, ("im_info.sizes", "im_info.scale", "im_info.one", "im_info.unscaled"))
+        nets.add("Slice", [IM_INFO], [kept], starts=[0, 0], ends=[-1, 2])
+        nets.add("Slice", [IM_INFO], [scale], starts=[0, 2], ends=[-1, 3])
+        nets.add("ConstantFill", [scale], [ones], value=1.0, dtype=1)
+        nets.add("Concat", [kept, ones], [made, nets.unique(f"{made}.sizes")], axis=1)
+        return made
+
+    return place.once("im_info", make)
 
 
 def _best_of_each_image(place: Place, rois: str, scores: str, count: int) -> str:
@@ -175,7 +182,7 @@ def boxes(place: Place, rois: Blob, deltas: Blob, sizes: Blob, weights: list[flo
         "BBoxTransform",
         rois,
         deltas,
-        _unscaled(place),
+        unscaled(place),
         outputs=[place.output(0, "boxes"), place.output(1, "splits")],
         weights=[float(weight) for weight in weights],
         apply_scale=1,
@@ -196,13 +203,23 @@ def detections(
     agnostic: bool,
 ) -> list[str]:
     """BoxWithNMSLimit: rows by image, class and falling score."""
+    return limit(place, [scores, all_boxes, splits], score_threshold, nms_threshold, max_out, agnostic)
+
+
+def limit(
+    place: Place,
+    inputs: "list[Blob | str]",
+    score_threshold: float,
+    nms_threshold: float,
+    max_out: int,
+    agnostic: bool,
+) -> list[str]:
+    """inputs: scores[R,K+1], boxes[R,4*K or 4], splits[N] -> boxes, scores, classes, splits."""
     names = ["boxes", "scores", "classes", "splits"]
     found = [place.output(number, name) for number, name in enumerate(names)]
     place.emit_many(
         "BoxWithNMSLimit",
-        scores,
-        all_boxes,
-        splits,
+        *inputs,
         outputs=[found[1], found[0], found[2], found[3]],
         score_thresh=float(score_threshold),
         nms=float(nms_threshold),

@@ -1,0 +1,228 @@
+"""The C++ clients give what Python gives on the same artifact, and refuse what Python refuses."""
+
+import json
+import shutil
+import subprocess
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from d2deploy.artifact import SCHEMA
+from d2deploy.backends import FORMATS
+from d2deploy.workflows.predict import given_images, predict
+
+REPO = Path(__file__).parents[2]
+PICTURES = [
+    *sorted((REPO / "src/d2deploy/demo/images").glob("*.jpg")),
+    *sorted((REPO / "tests/golden/shapes/val").glob("*.jpg"))[3:5],
+][:5]
+
+PROGRAMS = {"torchscript": "torchscript", "onnx": "onnxruntime", "openvino": "openvino"}
+KINDS = [f"{row.name}-{method}" for row in FORMATS.values() if row.name in PROGRAMS for method in row.methods]
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Five images of different sizes, as PNG: JPEG decoders differ."""
+    folder = tmp_path_factory.mktemp("images")
+    files = [folder / f"{picture.stem}.png" for picture in PICTURES]
+    for picture, file in zip(PICTURES, files, strict=True):
+        Image.open(picture).save(file)
+    return files
+
+
+def run(program: Path, *words: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([program, *map(str, words)], capture_output=True, text=True, timeout=300)
+
+
+def client_json(program: Path, artifact: Path, images: list[Path]) -> list[dict[str, Any]]:
+    ran = run(program, artifact, *images, "--json", "-")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    return json.loads(ran.stdout)["images"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_json_equals_pythons(kind, tool, exported, images, check_same):
+    artifact = exported("demo", kind)
+    program = tool(PROGRAMS[artifact.format])
+    ours, theirs = client_json(program, artifact.path, images), predict(artifact, given_images(images)).images
+    assert check_same(ours, theirs) > 50
+
+
+@pytest.mark.parametrize("name", ["keypoint_rcnn", "panoptic_fpn"])
+def test_other_networks(name, tool, exported, images, check_same):
+    artifact = exported(name, "torchscript-tracing")
+    ours, theirs = (
+        client_json(tool("torchscript"), artifact.path, images),
+        predict(artifact, given_images(images)).images,
+    )
+    assert check_same(ours, theirs) > 20
+
+
+def test_nothing_found(tool, exported, tmp_path):
+    artifact = exported("demo", "onnx-tracing")
+    Image.new("RGB", (40, 30), (120, 120, 120)).save(tmp_path / "blank.png")
+    (ours,) = client_json(tool("onnxruntime"), artifact.path, [tmp_path / "blank.png"])
+    (theirs,) = predict(artifact, given_images([tmp_path / "blank.png"])).images
+    assert ours == theirs
+    assert ours["instances"] == []
+
+
+def test_pictures(tool, exported, images, tmp_path):
+    artifact, program = exported("demo", "onnx-tracing"), tool("onnxruntime")
+    pictures = tmp_path / "new" / "pictures"
+    ran = run(program, artifact.path, images[0], images[1], "--output", pictures, "--json", tmp_path / "a.json")
+    assert ran.returncode == 0, ran.stderr
+    assert sorted(p.name for p in pictures.iterdir()) == sorted(image.name for image in images[:2])
+    assert [line.partition(": ")[0] for line in ran.stdout.splitlines()] == [str(image) for image in images[:2]]
+    assert len(json.loads((tmp_path / "a.json").read_text())["images"]) == 2
+    assert (
+        run(program, artifact.path, images[0], "--output=" + str(tmp_path / "p.png"), "--min-score", 2).returncode == 0
+    )
+    plain, drawn = np.asarray(Image.open(tmp_path / "p.png")), np.asarray(Image.open(pictures / images[0].name))
+    original = Image.open(images[0])
+    enlarged = original.resize((plain.shape[1], plain.shape[0]), Image.Resampling.BILINEAR)
+    assert plain.shape[0] % original.height == 0
+    assert (plain == np.asarray(enlarged)).all()
+    assert plain.shape == drawn.shape
+    assert 0.02 < (plain != drawn).any(axis=2).mean() < 0.9
+
+
+def break_manifest(folder: Path, change: Any) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    change(manifest)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def other_file(folder: Path) -> None:
+    """Not the file that was exported, but the one that the manifest says."""
+    (folder / "model.onnx").write_bytes(b"no model")
+    digest = sha256(b"no model").hexdigest()
+    break_manifest(folder, lambda manifest: manifest["hashes"].update({"model.onnx": digest}))
+
+
+def changed_byte(folder: Path) -> None:
+    data = bytearray((folder / "model.onnx").read_bytes())
+    data[len(data) // 2] ^= 1
+    (folder / "model.onnx").write_bytes(data)
+
+
+def set_field(*path: str | int, value: Any) -> Any:
+    def change(manifest: Any) -> None:
+        for key in path[:-1]:
+            manifest = manifest[key]
+        manifest[path[-1]] = value
+
+    return lambda folder: break_manifest(folder, change)
+
+
+PROPOSALS = {"name": "proposal_boxes", "shape": ["N", "P", 4], "dtype": "float32"}
+BAD_ARTIFACTS = {
+    "no manifest": (lambda folder: (folder / "manifest.json").unlink(), "is not an artifact"),
+    "no JSON": (lambda folder: (folder / "manifest.json").write_text("{"), "cannot be read as a manifest"),
+    "no text": (lambda folder: (folder / "manifest.json").write_bytes(b"\xff\xfe\0"), "cannot be read as a manifest"),
+    "deep": (lambda folder: (folder / "manifest.json").write_text("[" * 10**6), "cannot be read as a manifest"),
+    "newer schema": (set_field("schema", value=SCHEMA + 1), f"has schema {SCHEMA + 1}"),
+    "field missing": (lambda folder: break_manifest(folder, lambda m: m["spec"].pop("preprocess")), "preprocess"),
+    "field of another type": (set_field("spec", "preprocess", "min_size", value="large"), "min_size is not"),
+    "field out of range": (set_field("spec", "preprocess", "size_divisor", value=-1), "size_divisor is out of range"),
+    "other format": (set_field("format", value="torchscript"), "Run d2deploy_torchscript"),
+    "unknown format": (set_field("format", value="caffe2"), "has the format caffe2"),
+    "file outside": (set_field("hashes", "../x", value="0"), "names files outside"),
+    "file without hash": (set_field("file", value="other.onnx"), "a model file without a hash"),
+    "file missing": (lambda folder: (folder / "model.onnx").unlink(), "model.onnx is missing"),
+    "changed byte": (changed_byte, "is not the file that was exported"),
+    "no model": (other_file, "cannot be loaded by ONNX Runtime"),
+    "takes proposals": (
+        lambda folder: break_manifest(folder, lambda m: m["spec"]["inputs"].append(PROPOSALS)),
+        "takes images, image_sizes, proposal_boxes",
+    ),
+    "unknown outputs": (set_field("spec", "outputs", 0, "name", value="depth"), "make no result"),
+    "output missing": (
+        lambda folder: break_manifest(
+            folder, lambda m: m["spec"]["outputs"].append({"name": "depth", "shape": ["D"], "dtype": "float32"})
+        ),
+        "cannot be run by ONNX Runtime",
+    ),
+    "output of another type": (
+        lambda folder: break_manifest(
+            folder, lambda m: [m["spec"]["outputs"][i].update(name=n) for i, n in ((1, "classes"), (2, "scores"))]
+        ),
+        "",  # the names of two outputs exchanged
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_ARTIFACTS)
+def test_a_bad_artifact_is_refused(case, tool, exported, images, tmp_path):
+    damage, message = BAD_ARTIFACTS[case]
+    folder = tmp_path / "onnx"
+    shutil.copytree(exported("demo", "onnx-tracing").path, folder)
+    damage(folder)
+    ran = run(tool("onnxruntime"), folder, images[0], "--json", tmp_path / "a.json", "--output", tmp_path / "a.png")
+    assert message in ran.stderr
+    assert ran.stderr.startswith("error: ") and ran.stderr.count("\n") == 1
+    assert ran.returncode == 2
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["onnx"]
+
+
+@pytest.mark.parametrize("format", ["torchscript", "openvino"])
+def test_other_runtimes_refuse_what_is_no_model(format, tool, exported, images, tmp_path):
+    folder = tmp_path / "artifact"
+    shutil.copytree(exported("demo", f"{format}-tracing").path, folder)
+    name = json.loads((folder / "manifest.json").read_text())["file"]
+    (folder / name).write_bytes(b"no model")
+    digest = sha256(b"no model").hexdigest()
+    break_manifest(folder, lambda manifest: manifest["hashes"].update({name: digest}))
+    ran = run(tool(PROGRAMS[format]), folder, images[0])
+    assert (ran.returncode, ran.stderr.count("\n")) == (2, 1)
+    assert f"{name} cannot be loaded" in ran.stderr
+
+
+def image_cases(folder: Path, image: Path) -> dict[str, tuple[list[Any], str]]:
+    """Name -> the words after the artifact, and what is said."""
+    (folder / "text.png").write_text("no image")
+    (folder / "cut.png").write_bytes(image.read_bytes()[:2000])
+    Image.open(image).save(folder / "whole.jpg")
+    (folder / "cut.jpg").write_bytes((folder / "whole.jpg").read_bytes()[:1500])
+    copy = folder / "copy.png"
+    shutil.copy(image, copy)
+    return {
+        "missing": ([folder / "none.png"], "none.png does not exist"),
+        "a folder": ([folder], "is a folder"),
+        "no image": ([folder / "text.png"], "is neither a PNG nor a JPEG"),
+        "cut PNG": ([folder / "cut.png"], "is damaged"),
+        "cut JPEG": ([folder / "cut.jpg"], "is damaged"),
+        "second missing": ([image, folder / "none.png", "--json", folder / "a.json"], "none.png does not exist"),
+        "picture on image": ([copy, "--output", copy], "would be replaced"),
+        "JSON on image": ([copy, "--json", copy], "would be replaced"),
+        "JSON on folder": ([image, "--json", folder], "it is a folder"),
+        "JSON beneath file": ([image, "--json", copy / "a.json"], "a file is where a folder must be"),
+        "several on one": ([image, copy, "--output", folder / "a.png"], "is one picture, but 2 images"),
+        "other picture": ([image, "--output", folder / "a.jpg"], "pictures are PNG"),
+        "no images": ([], "Give an artifact and then images. See"),
+        "unknown option": ([image, "--jsn", "x"], "no option --jsn"),
+        "no value": ([image, "--json"], "--json needs a value"),
+        "no number": ([image, "--min-score", "high"], "needs a number, not 'high'"),
+    }
+
+
+def test_bad_images_and_words_are_refused(tool, exported, images, tmp_path):
+    artifact = exported("demo", "onnx-tracing").path
+    cases = image_cases(tmp_path, images[0])
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for name, (words, message) in cases.items():
+        ran = run(tool("onnxruntime"), artifact, *words)
+        assert message in ran.stderr, name
+        assert (ran.returncode, ran.stderr.count("\n")) == (2, 1), name
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_help(tool):
+    ran = run(tool("openvino"), "--help")
+    assert ran.returncode == 0
+    assert ran.stdout.startswith("Usage: d2deploy_openvino ARTIFACT IMAGE...")
