@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 # Test processes; each has one thread (tests/conftest.py).
 JOBS ?= 2
 
-.PHONY: install demo test lint type fmt docs bench clean
+.PHONY: install demo test test-cpp test-caffe2 lint type fmt docs bench clean
 
 install: $(INSTALLED)
 
@@ -22,6 +22,20 @@ demo: install
 
 test: lint type
 	$(BIN)/python -m pytest --quiet --numprocesses $(JOBS) --dist worksteal
+
+# The C++ clients alone: built in build/cpp, then compared with Python. `make test` has it too.
+test-cpp: install
+	$(BIN)/python -m pytest --quiet tests/cpp
+
+# Caffe2 from PyPI in build/caffe2-env, made once (1.7 GB) and kept; it wants a Python 3.6 to 3.9.
+CAFFE2_ENV := build/caffe2-env
+CAFFE2_PYTHON ?= $(shell for p in python3.8 python3.9 python3.7 python3.6 $(HOME)/.pyenv/versions/3.[6-9].*/bin/python; do \
+	$$p -c '' 2> /dev/null && echo $$p && break; done)
+
+test-caffe2: install
+	@test -n "$(CAFFE2_PYTHON)" || { echo "No Python 3.6 to 3.9 found: make test-caffe2 CAFFE2_PYTHON=..."; exit 1; }
+	@test -x $(CAFFE2_ENV)/bin/python || $(BIN)/d2deploy caffe2-runtime --python $(CAFFE2_PYTHON) --folder $(CAFFE2_ENV)
+	D2DEPLOY_CAFFE2_PYTHON=$(CURDIR)/$(CAFFE2_ENV)/bin/python $(BIN)/python -m pytest --quiet tests/backends/caffe2
 
 lint: install
 	$(BIN)/ruff format --check --quiet .

@@ -25,7 +25,7 @@ const OrtApi& api() {
 
 void check(OrtStatus* status, const std::string& what) {
   if (!status) return;
-  const std::string reason = api().GetErrorMessage(status);
+  const std::string reason = d2deploy::reason(api().GetErrorMessage(status));
   api().ReleaseStatus(status);
   throw Error(what + ": " + reason + ". Export again.");
 }

@@ -48,7 +48,8 @@ Outputs run(ov::CompiledModel& model, const Artifact& artifact, const std::vecto
   for (const auto& output : spec.outputs) outputs.add(output.name, from_openvino(request, output.name));
   return outputs;
 } catch (const ov::Exception& error) {
-  throw Error(artifact.file().string() + " cannot be run by OpenVINO: " + error.what() + ". Export again.");
+  throw Error(artifact.file().string() + " cannot be run by OpenVINO: " + d2deploy::reason(error.what()) +
+              ". Export again.");
 }
 
 /// In float32, whatever faster type the processor has.
@@ -58,7 +59,8 @@ Runner load(const Artifact& artifact) try {
       core->compile_model(artifact.file().string(), "CPU", ov::hint::inference_precision(ov::element::f32)));
   return [core, model, artifact](const std::vector<Tensor>& inputs) { return run(*model, artifact, inputs); };
 } catch (const ov::Exception& error) {
-  throw Error(artifact.file().string() + " cannot be loaded by OpenVINO: " + error.what() + ". Export again.");
+  throw Error(artifact.file().string() + " cannot be loaded by OpenVINO: " + d2deploy::reason(error.what()) +
+              ". Export again.");
 }
 
 }  // namespace

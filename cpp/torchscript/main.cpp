@@ -35,7 +35,7 @@ Tensor from_torch(const at::Tensor& tensor) {
 /// The whole text of libtorch's errors is a stack trace; what went wrong is its first line.
 Error refusal(const Artifact& artifact, const std::string& what, const c10::Error& error) {
   const std::string text = error.what_without_backtrace();
-  return Error(artifact.file().string() + what + text.substr(0, text.find('\n')) + ". Export again.");
+  return Error(artifact.file().string() + what + d2deploy::reason(text.substr(0, text.find('\n'))) + ". Export again.");
 }
 
 /// A list of tensors (or a tuple of them), in the order of the manifest's outputs.

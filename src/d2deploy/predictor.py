@@ -113,13 +113,20 @@ class Predictor:
         self.close()
 
     def _run(self, *inputs: np.ndarray) -> dict[str, np.ndarray]:
-        arrays = self._runner(*inputs)
+        arrays = self._runner(*inputs, *self._thresholds())
         if len(arrays) != len(self.spec.outputs):
             raise ArtifactError(
                 f"The model gave {len(arrays)} outputs; its manifest promises {_names(self.spec.outputs)}. "
                 f"Export again."
             )
         return {tensor.name: array for tensor, array in zip(self.spec.outputs, arrays, strict=True)}
+
+    def _thresholds(self) -> tuple[np.ndarray, ...]:
+        """The last inputs of a model that takes its thresholds; none for others."""
+        values = self.spec.thresholds
+        if values is None or not self.spec.takes_thresholds:
+            return ()
+        return np.array(values.score, np.float32), np.array(values.nms, np.float32)
 
     def _proposals(self, given: Sequence[np.ndarray] | None, frames: Sequence[Frame]) -> tuple[np.ndarray, ...]:
         """The two inputs of a model that takes proposals; none for others."""
@@ -168,7 +175,8 @@ def _check(runner: Runner, spec: ModelSpec) -> None:
             )
     sizes = ORIGINAL_SIZES if spec.includes_postprocess else ()
     known_inputs = (IMAGE,) if spec.includes_preprocess else (IMAGES + sizes, IMAGES + PROPOSALS + sizes)
-    if tuple(t.name for t in spec.inputs) not in known_inputs:
+    inputs = spec.inputs[:-2] if spec.takes_thresholds else spec.inputs
+    if tuple(t.name for t in inputs) not in known_inputs:
         raise ArtifactError(
             f"The model has the inputs {_names(spec.inputs)}; it must take {' or '.join(map(', '.join, known_inputs))}. "
             f"A newer d2deploy may run it: pip install -U d2deploy"

@@ -101,20 +101,6 @@ FAMILIES: dict[str, list[dict[str, Any]]] = {
         },
     ],
     "point rend": [PYRAMID, POINT_REND],
-    "point rend, otherwise": [
-        PYRAMID,
-        POINT_REND,
-        {
-            "MODEL.ROI_MASK_HEAD": {"CONV_DIM": 16, "IN_FEATURES": ["p2", "p3"]},
-            "MODEL.POINT_HEAD": {
-                "IN_FEATURES": ["p3", "p2"],
-                "COARSE_PRED_EACH_LAYER": False,
-                "CLS_AGNOSTIC_MASK": True,
-                "SUBDIVISION_STEPS": 1,
-                "SUBDIVISION_NUM_POINTS": 50,
-            },
-        },
-    ],
     "implicit": [
         PYRAMID,
         POINT_REND,

@@ -86,7 +86,7 @@ def test_maps_are_refused(family: str, network: Any) -> None:
 
 
 def test_an_unknown_number_is_refused(network: Any) -> None:
-    model = variant(network("proposals"))
+    model = network("proposals")
     (place,) = (module for module in model.core.modules() if isinstance(module, Found))
     known, place.max_out = place.max_out, 0
     try:
@@ -108,7 +108,7 @@ def test_the_network_is_not_changed(network: Any) -> None:
     assert [(name, type(module)) for name, module in model.core.named_modules()] == before
     weights = {tensor.data_ptr() for tensor in model.core.parameters()}
     assert {tensor.data_ptr() for tensor in made.core.parameters()} == weights
-    assert variant(model, outputs="padded") is variant(model, outputs="padded")
+    assert variant(model, PADDED) is variant(model, PADDED)
 
 
 FILES = [("cascade", "onnx"), ("retinanet", "onnx"), ("retinanet", "openvino"), ("panoptic", "torchscript")]

@@ -10,7 +10,7 @@ from d2deploy.errors import ConfigError
 NAME = "COCO-Detection/fcos_R_50_FPN_1x.py"
 
 
-def fcos(*changes: str) -> schema.FCOS:
+def fcos(*changes):
     return lazy_model_config(read_carried(NAME, [f"model.{change}" for change in changes])).architecture
 
 

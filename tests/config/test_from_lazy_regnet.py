@@ -10,7 +10,7 @@ from d2deploy.errors import ConfigError
 NAME = "COCO-InstanceSegmentation/mask_rcnn_regnetx_4gf_dds_fpn_1x.py"
 
 
-def regnet(*changes: str) -> schema.RegNet:
+def regnet(*changes):
     overrides = [f"model.backbone.bottom_up.{change}" for change in changes]
     return lazy_model_config(read_carried(NAME, overrides)).backbone.bottom_up
 

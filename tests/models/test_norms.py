@@ -79,9 +79,10 @@ def test_names_of_a_retinanet(norm: str) -> None:
 def test_each_level_has_its_statistics() -> None:
     norm = LevelNorm(1, levels=2).eval()
     norm.weight.data, norm.bias.data = torch.tensor([3.0]), torch.tensor([0.5])
+    tensors = norm.state_dict()
     for level, (mean, variance) in enumerate([(1.0, 4.0), (-2.0, 0.25)]):
-        norm.levels[level].running_mean.fill_(mean)
-        norm.levels[level].running_var.fill_(variance)
+        tensors[f"{level}.running_mean"].fill_(mean)
+        tensors[f"{level}.running_var"].fill_(variance)
     x = torch.tensor([[[[5.0]]]])
     for compiled in (norm, torch.jit.script(norm)):
         assert compiled(x, 0).item() == pytest.approx(3 * (5 - 1) / 2 + 0.5, abs=1e-4)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from d2deploy.backends.capture import swapped
 from d2deploy.config import schema
 from d2deploy.errors import ConfigError
 from d2deploy.models.point_rend.mask_head import PointRendMaskHead, implicit_branch, point_rend_branch
@@ -14,6 +15,7 @@ from d2deploy.models.point_rend.points import cell_points, most_unsure
 from d2deploy.models.point_rend.sem_seg_head import PointRendSemSegHead
 from d2deploy.models.pooler import BoxLevels
 from d2deploy.models.sem_seg_head import SemSegFPNHead
+from d2deploy.ops import LEAVES
 
 CLASSES = 3
 LEVELS = BoxLevels(("p2", "p3"), 8, [4, 8])
@@ -163,6 +165,32 @@ def test_no_boxes(name: str) -> None:
     levels, boxes, image_index, classes = made(0)
     masks = head(pooler(levels, boxes, image_index), classes)
     assert masks.shape == (0, HEADS[name].side, HEADS[name].side)
+
+
+def _traced(branch: nn.Module, sample: Any) -> Any:
+    return torch.jit.trace(swapped(branch, dict.fromkeys(LEAVES, torch.jit.script)), sample, check_trace=False)
+
+
+class Branch(nn.Module):
+    """Pooler and head, as ROIHeads calls them."""
+
+    def __init__(self, pooler: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.pooler, self.head = pooler, head
+
+    def forward(self, levels: list[Tensor], boxes: Tensor, image_index: Tensor, classes: Tensor) -> Tensor:
+        masks: Tensor = self.head(self.pooler(levels, boxes, image_index), classes)
+        return masks
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("capture", [lambda branch, _: torch.jit.script(branch), _traced], ids=["script", "trace"])
+@pytest.mark.parametrize("name", HEADS)
+def test_captured_with_another_number_of_boxes(name: str, capture: Any) -> None:
+    branch = Branch(*build(HEADS[name]))
+    captured = capture(branch, made(4))
+    for sample in (made(7, images=3), made(1, images=1), made(0)):
+        assert torch.allclose(captured(*sample), branch(*sample), atol=1e-5)
 
 
 @torch.inference_mode()

@@ -49,9 +49,9 @@ class Definition:
     def __init__(self, tensors: dict[str, Tensor]) -> None:
         self.tensors = tensors
 
-    def conv(self, x: Tensor, name: str, norm: str, **options: int) -> Tensor:
+    def conv(self, x: Tensor, name: str, norm: str, *, stride: int = 1, groups: int = 1) -> Tensor:
         weight = self.tensors[f"{name}.weight"]
-        x = nn.functional.conv2d(x, weight, padding=weight.shape[2] // 2, **options)
+        x = nn.functional.conv2d(x, weight, stride=stride, padding=weight.shape[2] // 2, groups=groups)
         mean, variance, weight, bias = (
             self.tensors[f"{norm}.{part}"][:, None, None] for part in ("running_mean", "running_var", "weight", "bias")
         )

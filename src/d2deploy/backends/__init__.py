@@ -1,6 +1,24 @@
 """The formats: one row each, readable without importing anything heavy. A row's module has `export` and `load`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+
+from d2deploy.errors import ExportError
+
+OUTPUT_FORMS = ("ragged", "padded")
+"""How outputs come: rows of all images in one list, or as many rows for each image."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contract:
+    """How a network is to be asked and to answer. Each field is an option of export; its default is the core's own."""
+
+    outputs: str = "ragged"
+    threshold_inputs: bool = False  # score and NMS threshold are inputs
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """The fields that are not the core's own."""
+        return tuple(field.name for field in fields(self) if getattr(self, field.name) != field.default)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,6 +31,7 @@ class Format:
     runtime_extra: str  # pip extra that brings what running it needs
     summary: str
     methods: tuple[str, ...]  # ways to capture the network; the first is the default
+    contract: tuple[str, ...] = ("outputs",)  # the fields of Contract that it can do other than the core's own
     is_apart: bool = False  # runs in an environment of its own, not in this Python; it may not be there
 
 
@@ -32,6 +51,7 @@ _ROWS = (
         runtime_extra="onnxruntime",
         summary="one .onnx file, opset 18, standard operators only; runs in ONNX Runtime",
         methods=("tracing",),
+        contract=("outputs", "threshold_inputs"),
     ),
     Format(
         name="openvino",
@@ -40,6 +60,7 @@ _ROWS = (
         runtime_extra="openvino-runtime",
         summary="model.xml and model.bin, made from the ONNX graph; runs in OpenVINO",
         methods=("tracing",),
+        contract=("outputs", "threshold_inputs"),
     ),
     Format(
         name="caffe2",
@@ -48,11 +69,21 @@ _ROWS = (
         runtime_extra="caffe2",
         summary="model.pb and model_init.pb; run in the real Caffe2, on a Python of its own",
         methods=("tracing",),
+        contract=(),
         is_apart=True,
     ),
 )
 
-OUTPUT_FORMS = ("ragged", "padded")
-"""How outputs come: rows of all images in one list, or as many rows for each image. Caffe2 has only the first."""
-
 FORMATS = {row.name: row for row in _ROWS}
+
+
+def check_contract(row: Format, contract: Contract) -> None:
+    """Raises ExportError for what does not exist, or what the format cannot do; says which formats can."""
+    if contract.outputs not in OUTPUT_FORMS:
+        raise ExportError(f"There is no form of outputs {contract.outputs!r}. Forms: {', '.join(OUTPUT_FORMS)}.")
+    for option in contract.changes:
+        if option not in row.contract:
+            able = [other.name for other in FORMATS.values() if option in other.contract]
+            raise ExportError(
+                f"{row.name} has no --{option.replace('_', '-')}. Formats that have it: {', '.join(able)}."
+            )

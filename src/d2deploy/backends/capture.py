@@ -6,7 +6,6 @@ copy of the core. Neither the core nor any function is changed.
 
 import copy
 import dataclasses
-import inspect
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
@@ -90,14 +89,12 @@ def sample_inputs(spec: ModelSpec) -> tuple[Tensor, ...]:
     return tuple(made[tensor.name] for tensor in spec.inputs)
 
 
-def free_axes(core: nn.Module, spec: ModelSpec) -> tuple[Any, ...]:
+def free_axes(spec: ModelSpec) -> tuple[dict[int, Any], ...]:
     """Of each input the axes whose size is not fixed, as torch.export wants to be told."""
-    axes = tuple(
+    return tuple(
         {axis: torch.export.Dim.DYNAMIC for axis, size in enumerate(tensor.shape) if isinstance(size, str)}
         for tensor in spec.inputs
     )
-    takes_any = any(p.kind is p.VAR_POSITIONAL for p in inspect.signature(core.forward).parameters.values())
-    return (axes,) if takes_any else axes
 
 
 Twins = Mapping[type[nn.Module], Callable[[Any], nn.Module]]
@@ -319,11 +316,12 @@ OPAQUE: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
 
 def exported_program(model: Exportable) -> torch.export.ExportedProgram:
     """The core as torch.export's graph, with d2deploy:: nodes; N, H and W free, the number of detections unknown."""
+    axes = free_axes(model.spec)
     with quiet():
         return torch.export.export(
             fold_norms(swapped(model.core, OPAQUE)),
             sample_inputs(model.spec),
-            dynamic_shapes=free_axes(model.core, model.spec),
+            dynamic_shapes=(axes,) if model.spec.takes_thresholds else axes,  # thresholds.py: *inputs
             strict=False,
         )
 

@@ -107,8 +107,9 @@ class FinishDetections(nn.Module):
         if self.finish_maps is not None:
             finished.extend(self.finish_maps(outputs, image_sizes, original_sizes))
         if self.merge is not None:
-            numbers = torch.stack((classes, index), dim=1)
-            finished.extend(self.merge(finished[len(self.rows)], scores, numbers, finished[-1]))
+            masks, labels = finished[4], finished[-1]
+            picture, segments = self.merge(masks, scores, torch.stack((classes, index), dim=1), labels)
+            finished.extend([picture, segments])
         return finished
 
 

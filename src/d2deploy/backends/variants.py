@@ -5,28 +5,26 @@ from weakref import WeakKeyDictionary
 from torch import nn
 
 from d2deploy.artifact import ModelSpec
+from d2deploy.backends import Contract
 from d2deploy.backends.capture import Exportable
 from d2deploy.backends.padded import padded
 from d2deploy.backends.thresholds import with_threshold_inputs
 
-_Key = tuple[ModelSpec, str, bool]
 
-
-def variant(model: Exportable, *, outputs: str = "ragged", threshold_inputs: bool = False) -> Exportable:
-    """`model` itself, or a variant: `outputs` "padded" (padded.py), thresholds as inputs (thresholds.py).
+def variant(model: Exportable, contract: Contract) -> Exportable:
+    """`model` with that contract; itself where the contract is the core's own.
 
     Raises ExportError where the network cannot be had in that form.
     """
     made = _MADE.setdefault(model.core, {})
-    key = (model.spec, outputs, threshold_inputs)
+    key = (model.spec, contract)
+    if not contract.changes:
+        return model
     if key not in made:
-        shaped = padded(model) if outputs == "padded" else model
-        shaped = with_threshold_inputs(shaped) if threshold_inputs else shaped
-        if shaped is model:
-            return model
-        made[key] = shaped
+        shaped = padded(model) if contract.outputs == "padded" else model
+        made[key] = with_threshold_inputs(shaped) if contract.threshold_inputs else shaped
     return made[key]
 
 
 # While the network lives: so that two formats are made of one and the same variant, and OpenVINO finds ONNX's graph.
-_MADE: WeakKeyDictionary[nn.Module, dict[_Key, Exportable]] = WeakKeyDictionary()
+_MADE: WeakKeyDictionary[nn.Module, dict[tuple[ModelSpec, Contract], Exportable]] = WeakKeyDictionary()

@@ -23,10 +23,15 @@ INTERRUPTED = 130
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 fine, 1 an export that is not the model, 2 bad input, 130 interrupted."""
+    run(cli, arguments, "d2deploy")
+
+
+def run(command: click.Command, arguments: Sequence[str] | None, name: str) -> NoReturn:
+    """Run `command` under the name that the user typed, and exit with `main`'s codes."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names may hold what it cannot show; stderr does so already
     try:
-        code = cli.main(arguments, prog_name="d2deploy", standalone_mode=False)
+        code = command.main(arguments, prog_name=name, standalone_mode=False)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         code = INTERRUPTED

@@ -1,5 +1,6 @@
 """d2deploy export."""
 
+import dataclasses
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from d2deploy.artifact import Artifact, check_free
-from d2deploy.backends import OUTPUT_FORMS
+from d2deploy.backends import FORMATS, OUTPUT_FORMS, Contract, check_contract
 from d2deploy.cli.options import ModelPath, data, network
 from d2deploy.cli.progress import progress_bar
 from d2deploy.cli.source import data_of, load_model
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="ragged: what was found in all images, one after the other; padded: room for as much in each image.",
 )
+@click.option("--threshold-inputs", is_flag=True, help="Score and NMS threshold become inputs, with defaults.")
 @click.option("--output", type=ModelPath(), required=True, help="Gets a folder for each format.")
 @click.option("--overwrite", is_flag=True, help="Replace what is in those folders.")
 @click.option("--sample-image", type=ModelPath(), help="An image with objects, to verify the export with.")
@@ -54,7 +56,9 @@ def export_command(formats: str, overrides: tuple[str, ...], run_eval: bool, **o
         overrides = tuple(rest)
     # Everything that can be refused is refused before the checkpoint is read.
     names = list(dict.fromkeys(find_format(name.strip(), options["method"])[0].name for name in formats.split(",")))
+    contract = {field.name: options[field.name] for field in dataclasses.fields(Contract)}
     for name in names:
+        check_contract(FORMATS[name], Contract(**contract))
         check_free(options["output"] / name, overwrite=options["overwrite"])
     images = image_files(options["images"]) if options["images"] else []
     model = load_model(options, overrides)
@@ -62,7 +66,7 @@ def export_command(formats: str, overrides: tuple[str, ...], run_eval: bool, **o
     if data:
         check_data(model, **data)
     for name in names:
-        artifact = _export(model, name, images, options)
+        artifact = _export(model, name, images, {**options, "contract": contract})
         if data:
             _run_eval(artifact, model, data, options["max_drop"])
 
@@ -78,7 +82,7 @@ def _export(model: "Model", format: str, images: list[Path], options: dict[str, 
                 format,
                 options["output"] / format,
                 method=options["method"],
-                outputs=options["outputs"],
+                **options["contract"],
                 overwrite=options["overwrite"],
                 verify=not options["no_verify"],
                 sample_image=options["sample_image"],

@@ -55,7 +55,15 @@ def source_of(artifact: Path | None, options: dict[str, Any]) -> "Artifact | Mod
         raise click.UsageError("Give an artifact or --config-file, not both.")
     if not artifact and not options["config_file"]:
         raise click.UsageError("Give an artifact, the folder that export wrote, or the network by --config-file.")
-    return read_artifact(artifact) if artifact else load_model(options)
+    return _with_thresholds(read_artifact(artifact), options) if artifact else load_model(options)
+
+
+def _with_thresholds(artifact: Artifact, options: dict[str, Any]) -> Artifact:
+    """The artifact, to be run with the thresholds that were given."""
+    if options["max_detections"]:
+        raise click.UsageError("The number of detections of an artifact is fixed: give --max-detections to export.")
+    given = {"score": options["score_thresh"], "nms": options["nms_thresh"]}
+    return artifact if set(given.values()) == {None} else artifact.with_thresholds(**given)
 
 
 DATA_PATHS = ("image_root", "coco_json", "sem_seg_root", "panoptic_json", "panoptic_root")

@@ -90,7 +90,7 @@ def load_model(
 
     `config_file`: a file, or the name of an official model (`d2deploy zoo` lists them). `weights` None: what the config
     names; an address (https://, detectron2://) is downloaded into the cache once, `progress` is told (bytes done, bytes
-    in all or None). `overrides`, `min_size`, `max_size`, `trust_config`, thresholds: see config.model.read_model_config.
+    in all or None). `overrides`, `min_size`, `max_size`, `trust_config`, thresholds: see read_model_config.
     `class_names`: instead of the data set's: names, or the text that says where they stand (names.py).
     Raises ConfigError and WeightsError.
     """

@@ -1,8 +1,9 @@
 """The convolutions of a dense head: the same ones on every feature level."""
 
+from typing import Final
+
 import torch
 from torch import Tensor, nn
-from torch.jit import Final
 
 from d2deploy.models.alias import Alias
 from d2deploy.models.norm import make_norm

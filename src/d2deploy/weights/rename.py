@@ -1,8 +1,8 @@
 """Names of tensors: which tensor of a checkpoint belongs to which tensor of the network.
 
 Conventions other than detectron2's own are known, each as a table of rules: that of Caffe2 (Detectron's models, and the
-ImageNet backbones that it began with), that of torchvision's ResNet, and detectron2's own older names. Facts: detectron2 at 02b5c4e2,
-checkpoint/c2_model_loading.py and tools/convert-torchvision-to-d2.py.
+ImageNet backbones that it began with), that of torchvision's ResNet, and detectron2's own older names. Facts:
+detectron2 at 02b5c4e2, checkpoint/c2_model_loading.py and tools/convert-torchvision-to-d2.py.
 """
 
 import re

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from d2deploy.artifact import MANIFEST, Artifact, read_artifact, writing_to
-from d2deploy.backends import FORMATS, OUTPUT_FORMS, Format
+from d2deploy.backends import FORMATS, Contract, Format, check_contract
 from d2deploy.errors import ExportError, OutputError
 from d2deploy.workflows.sample import Sample, sample_images
 from d2deploy.workflows.verify import Budget
@@ -41,6 +41,7 @@ def export(
     *,
     method: str | None = None,
     outputs: str = "ragged",
+    threshold_inputs: bool = False,
     overwrite: bool = False,
     verify: bool = True,
     sample_image: np.ndarray | str | Path | None = None,
@@ -51,16 +52,19 @@ def export(
     """Write `model` as `format` into the folder `output`, and prove it against the network.
 
     `outputs`: "ragged", or "padded" to as many rows for each image (docs/architecture.md, The core).
+    `threshold_inputs`: score_threshold and nms_threshold are inputs, float32 scalars, the config's values their defaults.
     Verified on `images`, or on variants of `sample_image`, or of the demo's images when neither is given; the report
     goes into the manifest. Nothing is at `output` unless all went well.
     Raises ExportError, OutputError, MissingExtra, and Mismatch when the export is not the network.
     """
     row, method = find_format(format, method)
-    check_contract(outputs=outputs)
+    contract = Contract(outputs=outputs, threshold_inputs=threshold_inputs)
+    check_contract(row, contract)
     backend = import_module(f"d2deploy.backends.{row.module}")
+    verify = verify and not (row.is_apart and backend.unproven())  # the manifest's options say what was not shown
     output = Path(output)
     _refuse_foreign(output, overwrite)
-    exported = _variant(model, outputs=outputs)
+    exported = _variant(model, contract)
     samples = (images or sample_images(sample_image, model.spec)) if verify else ()
     with writing_to(output, overwrite=overwrite) as folder:
         artifact: Artifact = backend.export(exported, folder, method=method)
@@ -71,16 +75,10 @@ def export(
     return read_artifact(output)
 
 
-def check_contract(*, outputs: str) -> None:
-    """Raises ExportError for a form of outputs that does not exist."""
-    if outputs not in OUTPUT_FORMS:
-        raise ExportError(f"There is no form of outputs {outputs!r}. Forms: {', '.join(OUTPUT_FORMS)}.")
-
-
-def _variant(model: "Model", **contract: Any) -> "Exportable":
+def _variant(model: "Model", contract: Contract) -> "Exportable":
     from d2deploy.backends.variants import variant
 
-    return variant(model, **contract)
+    return variant(model, contract)
 
 
 def _refuse_foreign(output: Path, overwrite: bool) -> None:

@@ -60,14 +60,14 @@ def to_nets(model: "Exportable") -> tuple[Any, Any]:
     from d2deploy.backends.caffe2.composites import caffe2_core
     from d2deploy.backends.caffe2.messages import set_arg
     from d2deploy.backends.caffe2.walk import to_nets as walk
-    from d2deploy.backends.capture import free_axes, quiet, sample_inputs
+    from d2deploy.backends.capture import quiet, sample_inputs
 
     _check_contract(model.spec)
     with quiet():
         core = caffe2_core(model.core)
-        program = torch.export.export(
-            core, sample_inputs(model.spec), dynamic_shapes=free_axes(core, model.spec), strict=False
-        )
+        free = torch.export.Dim.DYNAMIC
+        axes = ({0: free, 2: free, 3: free}, {0: free})  # N, H and W
+        program = torch.export.export(core, sample_inputs(model.spec), dynamic_shapes=axes, strict=False)
     nets = walk(program, INPUTS, [OUTPUTS[tensor.name] for tensor in model.spec.outputs])
     for name, value in net_args(model.spec).items():
         set_arg(nets.net.arg.add(name=name), value)
@@ -104,7 +104,7 @@ def net_args(spec: ModelSpec) -> dict[str, Any]:
 
 
 def load(artifact: Artifact, device: str = "cpu") -> Caffe2Runner:
-    """A runner for the nets. Raises MissingExtra without the runtime, ArtifactError when it refuses them, DeviceError."""
+    """A runner for the nets. Raises MissingExtra: no runtime; ArtifactError: it refuses them; DeviceError."""
     if device != "cpu":
         raise DeviceError(f"d2deploy runs Caffe2 nets on the CPU, not on {device!r}: use --device cpu.")
     python = runtime_python()

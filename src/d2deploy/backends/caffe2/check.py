@@ -12,8 +12,10 @@ from d2deploy.backends.caffe2.messages import arg_value
 # Operator -> its arguments and their kinds. i: whole number, f: number, s: text; is, fs: several of them.
 OPERATORS: dict[str, str] = {
     **dict.fromkeys(
-        "Add Sub Mul Div Relu Sigmoid Tanh Exp Log Sqrt Abs Negative EQ LT LE And Copy Range BatchPermutation OneHot "
-        "LengthsToSegmentIds Gather",
+        (
+            *("Add", "Sub", "Mul", "Div", "Relu", "Sigmoid", "Tanh", "Exp", "Log", "Sqrt", "Abs", "Negative", "EQ"),
+            *("LT", "LE", "And", "Copy", "Range", "BatchPermutation", "OneHot", "LengthsToSegmentIds", "Gather"),
+        ),
         "",
     ),
     "ATen": "operator:s dim:i descending:i min:f sparse_grad:i",
@@ -111,7 +113,6 @@ def _faults_of_operators(net: Any) -> Iterator[str]:
 
 
 def _kind(arg: Any) -> str:
-    for field in ("i", "f", "s"):
-        if arg.HasField(field):
-            return field
-    return "fs" if arg.floats else "is"
+    kinds = [field for field in ("i", "f", "s") if arg.HasField(field)]
+    kinds += [kind for kind, numbers in (("fs", arg.floats), ("is", arg.ints)) if numbers]
+    return " and ".join(kinds)

@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +65,8 @@ class Worker:
             self._process.kill()
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout, self._log):
-            try:
+            with suppress(BrokenPipeError):  # what was not sent yet never will be
                 stream.close()  # type: ignore[union-attr]
-            except BrokenPipeError:  # what was not sent yet never will be
-                pass
 
     def _ask(
         self, request: dict[str, Any], arrays: Mapping[str, np.ndarray]

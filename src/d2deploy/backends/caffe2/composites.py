@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from d2deploy.backends.caffe2 import nodes as _  # noqa: F401, defines the operators
+import d2deploy.backends.caffe2.nodes  # noqa: F401, defines the operators
 from d2deploy.backends.capture import OPAQUE, fold_norms, swapped
 from d2deploy.errors import UnsupportedOps
 from d2deploy.ops.prepare_images import PrepareImages
@@ -173,9 +173,9 @@ class Heads(nn.Module):
         if self.mask_pooler is not None or self.keypoint_pooler is not None:
             rois = ops.caffe2_rois(boxes, splits)
         if self.mask_pooler is not None:
-            detections.append(self.mask_head(self.mask_pooler(levels, rois), classes))  # type: ignore[misc]
+            detections.append(self.mask_head(self.mask_pooler(levels, rois), classes))
         if self.keypoint_pooler is not None:
-            detections.append(self.keypoint_head(self.keypoint_pooler(levels, rois)))  # type: ignore[misc]
+            detections.append(self.keypoint_head(self.keypoint_pooler(levels, rois)))
         return detections
 
     def _detect(self, levels: list[Tensor], rois: Tensor, image_sizes: Tensor) -> tuple[Tensor, ...]:
@@ -183,6 +183,7 @@ class Heads(nn.Module):
         heads: Any = self.box_head if is_cascade else [self.box_head]
         predictors: Any = self.box_predictor if is_cascade else [self.box_predictor]
         image, scores = rois[:, :1], []
+        boxes = splits = rois  # of the stage before; the first has none
         for number, (head, predictor) in enumerate(zip(heads, predictors)):
             if number:
                 rois = torch.cat([image, boxes], dim=1)
@@ -277,9 +278,7 @@ class DenseDetector(nn.Module):
 def _anchors(grids: list[Any]) -> tuple[list[int], list[float]]:
     """Strides of the levels, and corners of each level's anchors of the first cell, one after the other."""
     strides = [grid.stride for grid in grids]
-    return strides, [
-        corner + grid.offset * grid.stride for grid in grids for anchor in grid.cell for corner in anchor
-    ]
+    return strides, [corner + grid.offset * grid.stride for grid in grids for anchor in grid.cell for corner in anchor]
 
 
 TWINS: dict[str, Callable[[Any], nn.Module]] = {

@@ -45,7 +45,7 @@ def python_of(folder: Path) -> Path:
 def missing_runtime() -> MissingExtra:
     """What to raise where the runtime is needed and is not there."""
     return MissingExtra(
-        f"Caffe2 runs in a Python 3.6 to 3.9 with torch 1.8.1, and d2deploy knows of none. Make one ({SIZE} from PyPI): "
+        f"Caffe2 runs in a Python 3.6 to 3.9 with torch 1.8.1, and d2deploy knows of none. Make one ({SIZE}, PyPI): "
         f"d2deploy caffe2-runtime --python python3.8   or set {VARIABLE} to a Python that has it."
     )
 
@@ -58,7 +58,12 @@ def make_runtime(python: str, folder: Path) -> Path:
     found = shutil.which(python)
     if found is None:
         raise OutputError(f"There is no Python {python}. Give the path of a Python {' or '.join(VERSIONS)}.")
-    version = _run([found, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]).strip()
+    asked = subprocess.run(
+        [found, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], capture_output=True, text=True, check=False
+    )
+    version = asked.stdout.strip()
+    if not version:
+        raise OutputError(f"{found} does not start: {_last(asked)}. Give the path of another Python.")
     if version not in VERSIONS:
         raise OutputError(f"{found} is Python {version}. torch 1.8.1 wants {', '.join(VERSIONS)}: give one of these.")
     if folder.exists() and any(folder.iterdir()):
@@ -77,6 +82,9 @@ def make_runtime(python: str, folder: Path) -> Path:
 def _run(command: list[str]) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        last = (done.stderr or done.stdout).strip().splitlines()[-3:]
-        raise OutputError(f"{' '.join(command[:4])} ... failed: {' '.join(last)}. Check the network and try again.")
+        raise OutputError(f"{' '.join(command[:4])} ... failed: {_last(done)}. Check the network and try again.")
     return done.stdout
+
+
+def _last(done: "subprocess.CompletedProcess[str]") -> str:
+    return " ".join((done.stderr or done.stdout).strip().splitlines()[-3:])

@@ -37,7 +37,7 @@ class _Walk:
         self.missing: dict[str, list[str]] = defaultdict(list)  # what Caffe2 lacks -> where
         (output,) = (node for node in program.graph.nodes if node.op == "output")
         self.outputs = outputs
-        self.names = {node: name for node, name in zip(output.args[0], outputs, strict=True)}
+        self.names = dict(zip(output.args[0], outputs, strict=True))
 
     def visit(self, node: fx.Node) -> None:
         if node.op == "placeholder":
@@ -75,6 +75,17 @@ class _Walk:
             self._miss(node, str(lack))
             return
         self.values[node] = self._blobs(made, node.meta["val"])
+        if operation(node).split(".")[0].endswith("_"):
+            self._overwrite(node)
+
+    def _overwrite(self, node: fx.Node) -> None:
+        """What an operation in place changed is what its argument, by whatever name, is from now on."""
+        before, after = self.values[node.args[0]], self.values[node]  # type: ignore[index]
+        if not isinstance(before, Blob):
+            raise AssertionError(f"{operation(node)} changes a weight")
+        for other, value in list(self.values.items()):
+            if isinstance(value, Blob) and value.name == before.name:
+                self.values[other] = Blob(after.name, value.like)
 
     def _names(self, node: fx.Node) -> dict[int, str]:
         """Which of a node's outputs are the net's, and are called something."""

@@ -12,9 +12,10 @@ import os
 import sys
 import threading
 import time
+from typing import Any
 
 
-def main():
+def main() -> None:
     """Answer requests until there are no more."""
     watch(os.getppid())
     requests = os.fdopen(os.dup(0), "rb")
@@ -24,7 +25,7 @@ def main():
         import numpy
         from caffe2.python import core, workspace
     except Exception as error:
-        send(answers, {"error": "caffe2 cannot be imported by {}: {}".format(sys.executable, error)})
+        send(answers, {"error": f"caffe2 cannot be imported by {sys.executable}: {error}"})
         return
     # The log level: errors only.
     core.GlobalInit(["caffe2", "--caffe2_log_level=2"])
@@ -38,15 +39,15 @@ def main():
         try:
             answer, outputs = HANDLERS[request["do"]](request, arrays, workspace)
         except Exception as error:
-            send(answers, {"error": "{}: {}".format(type(error).__name__, error)})
+            send(answers, {"error": f"{type(error).__name__}: {error}"})
             continue
         send(answers, answer, outputs)
 
 
-def watch(parent):
+def watch(parent: int) -> None:
     """End this process when its parent has ended, even in the middle of a run."""
 
-    def look():
+    def look() -> None:
         while os.getppid() == parent:
             time.sleep(0.5)
         os._exit(0)
@@ -54,7 +55,7 @@ def watch(parent):
     threading.Thread(target=look, daemon=True).start()
 
 
-def load(request, arrays, workspace):
+def load(request: Any, arrays: Any, workspace: Any) -> Any:
     """Fill the weights and create the net. Its name is the answer."""
     from caffe2.proto import caffe2_pb2
 
@@ -73,7 +74,7 @@ def load(request, arrays, workspace):
     return {"name": nets[1].name}, []
 
 
-def run(request, arrays, workspace):
+def run(request: Any, arrays: Any, workspace: Any) -> Any:
     """Feed the inputs, run the net, fetch the outputs."""
     for item, array in zip(request["arrays"], arrays):
         workspace.FeedBlob(item["name"], array)
@@ -84,7 +85,7 @@ def run(request, arrays, workspace):
 HANDLERS = {"load": load, "run": run}
 
 
-def read_array(stream, item, numpy):
+def read_array(stream: Any, item: Any, numpy: Any) -> Any:
     """The next array on `stream`: its name, dtype and shape are in `item`."""
     count = int(numpy.prod(item["shape"], dtype="int64"))
     dtype = numpy.dtype(item["dtype"])
@@ -94,7 +95,7 @@ def read_array(stream, item, numpy):
     return numpy.frombuffer(data, dtype).reshape(item["shape"])
 
 
-def send(stream, answer, arrays=()):
+def send(stream: Any, answer: Any, arrays: Any = ()) -> None:
     """One answer, and the bytes of its arrays."""
     answer["arrays"] = [{"name": n, "dtype": a.dtype.name, "shape": list(a.shape)} for n, a in arrays]
     stream.write(json.dumps(answer).encode() + b"\n")

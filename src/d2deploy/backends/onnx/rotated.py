@@ -30,7 +30,7 @@ def keep_best(boxes: FLOAT, scores: FLOAT, iou_threshold: FLOAT, kept: INT64) ->
     groups = op.Range(start, op.Squeeze(op.Shape(scores, start=1, end=2)), step)
     rounds = op.Squeeze(op.Shape(kept, start=1))
     columns, i = op.Range(start, rounds, step), start
-    going = rounds > start
+    going = rounds > start  # for and break would leave the first condition out: OpenVINO cannot write that
     while going:
         flat = op.Flatten(scores, axis=1)
         index = op.ArgMax(flat, axis=1, keepdims=1)

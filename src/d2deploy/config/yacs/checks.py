@@ -82,7 +82,7 @@ def wholes(cfg: Node, key: str, *, least: int = 1) -> tuple[int, ...]:
 
 
 def per_level(cfg: Node, key: str, *, levels: Sequence[str], positive: bool = True) -> tuple[tuple[float, ...], ...]:
-    """A list of numbers, above 0 where `positive`, for each of `levels`; one list, flat or nested, stands for all of them.
+    """A list of numbers, above 0 where `positive`, for each of `levels`; one list, flat or nested, stands for all.
 
     The rule is detectron2's (modeling/anchor_generator.py at 02b5c4e2).
     """

@@ -45,8 +45,8 @@ class PointRendMaskHead(nn.Module):
         self.add_module(*about_box)
         self.about_box = Alias(self, [about_box[0]])
         self.regular_at, self.features_at = regular_at, features_at
-        self.resolution, self.start, self.num_points = resolution, subdivision.start, subdivision.num_points
-        self.sides = [subdivision.start * 2**step for step in range(1, subdivision.steps + 1)]
+        self.resolution, self.start = resolution, subdivision.start
+        self.steps, self.num_points = subdivision.steps, subdivision.num_points
         self.regular = RegularPoints(resolution)
         self.first_points = RegularPoints(subdivision.start)
 
@@ -59,8 +59,10 @@ class PointRendMaskHead(nn.Module):
             about = head(seen.unflatten(1, [self.resolution, self.resolution]).permute(0, 3, 1, 2))
         points = self.first_points(boxes)
         logits = self.point_head(self.features_at(levels, boxes, image_index, points), points, about, classes)
-        mask = logits.reshape(-1, 1, self.start, self.start)
-        for side in self.sides:
+        side = self.start
+        mask = logits.reshape(-1, 1, side, side)
+        for _ in range(self.steps):
+            side = side * 2
             mask = nn.functional.interpolate(mask, scale_factor=2.0, mode="bilinear", align_corners=False)
             flat = mask.reshape(-1, side * side)
             index = (-flat.abs()).topk(self.num_points, dim=1)[1]

@@ -43,7 +43,7 @@ def relu(place: Place, x: Blob) -> str:
 
 def clamp(place: Place, x: Blob, low: float | None = None, high: float | None = None) -> str:
     """Clip."""
-    bounds = {"min": low, "max": high}
+    bounds: dict[str, Any] = {"min": low, "max": high}
     return place.emit("Clip", x, **{name: float(bound) for name, bound in bounds.items() if bound is not None})
 
 
@@ -87,7 +87,7 @@ _UNARY = {
 
 ARITHMETIC: dict[Any, Callable[..., Any]] = {
     **{getattr(getattr(aten, name), form): binary(type) for name, type in _BINARY.items() for form in ("Tensor",)},
-    **{getattr(getattr(aten, f"{name}_"), "Tensor"): binary(type) for name, type in _BINARY.items()},
+    **{getattr(aten, f"{name}_").Tensor: binary(type) for name, type in _BINARY.items()},
     **{getattr(aten, name).default: unary(type) for name, type in _UNARY.items()},
     aten.relu.default: relu,
     aten.relu_.default: relu,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from d2deploy.backends.caffe2 import nodes as _  # noqa: F401, defines the operators
+import d2deploy.backends.caffe2.nodes  # noqa: F401, defines the operators
 from d2deploy.backends.caffe2.place import Blob, Place
 
 ops = torch.ops.d2deploy
@@ -107,7 +107,9 @@ def unscaled(place: Place) -> str:
 
     def make() -> str:
         nets = place.nets
-        kept, scale, ones, made = map(nets.unique, ("im_info.sizes", "im_info.scale", "im_info.one", "im_info.unscaled"))
+        kept, scale, ones, made = map(
+            nets.unique, ("im_info.sizes", "im_info.scale", "im_info.one", "im_info.unscaled")
+        )
         nets.add("Slice", [IM_INFO], [kept], starts=[0, 0], ends=[-1, 2])
         nets.add("Slice", [IM_INFO], [scale], starts=[0, 2], ends=[-1, 3])
         nets.add("ConstantFill", [scale], [ones], value=1.0, dtype=1)

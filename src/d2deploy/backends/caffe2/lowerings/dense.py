@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from d2deploy.backends.caffe2 import nodes as _  # noqa: F401, defines the operators
+import d2deploy.backends.caffe2.nodes  # noqa: F401, defines the operators
 from d2deploy.backends.caffe2.lowerings.composites import IM_INFO, limit
 from d2deploy.backends.caffe2.place import Blob, Place
 

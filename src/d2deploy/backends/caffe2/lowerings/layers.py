@@ -158,14 +158,10 @@ def upsample_nearest2d(place: Place, x: Blob, size: Any, scales: Sequence[float]
     """ResizeNearest."""
     if scales is None:
         raise CannotLower("nearest resizing to a size, rather than by a factor")
-    return place.emit(
-        "ResizeNearest", x, order="NCHW", height_scale=float(scales[0]), width_scale=float(scales[1])
-    )
+    return place.emit("ResizeNearest", x, order="NCHW", height_scale=float(scales[0]), width_scale=float(scales[1]))
 
 
-def upsample_bilinear2d(
-    place: Place, x: Blob, size: Any, align_corners: bool, scales: Sequence[float] | None
-) -> str:
+def upsample_bilinear2d(place: Place, x: Blob, size: Any, align_corners: bool, scales: Sequence[float] | None) -> str:
     """By an even factor: the border repeated once, then a transposed convolution with the weights of the line.
 
     Caffe2's UpsampleBilinear aligns corners, which is another function.
