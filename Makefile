@@ -29,7 +29,7 @@ test-cpp: install
 
 # Caffe2 from PyPI in build/caffe2-env, made once (1.7 GB) and kept; it wants a Python 3.6 to 3.9.
 CAFFE2_ENV := build/caffe2-env
-CAFFE2_PYTHON ?= $(shell for p in python3.8 python3.9 python3.7 python3.6 $(HOME)/.pyenv/versions/3.[6-9].*/bin/python; do \
+CAFFE2_PYTHON ?= $(shell for p in python3.8 python3.9 python3.7 python3.6 $(foreach v,8 9 7 6,$(wildcard $(HOME)/.pyenv/versions/3.$(v).*/bin/python)); do \
 	$$p -c '' 2> /dev/null && echo $$p && break; done)
 
 test-caffe2: install

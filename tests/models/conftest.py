@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,14 +56,19 @@ def _weights_module() -> Any:
 
 
 @pytest.fixture(scope="session")
-def load_golden(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def load_golden(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Function: config name -> Golden; the last one is kept, the tests come config by config."""
     made: dict[str, Golden] = {}
     rebuild = _weights_module().load_golden_state_dict
 
+    def close() -> None:
+        for golden in made.values():
+            golden.arrays.close()
+        made.clear()
+
     def load(name: str) -> Golden:
         if name not in made:
-            made.clear()
+            close()
             folder = GOLDEN / "detectron2" / name
             facts = json.loads((folder / "golden.json").read_text())
             file = tmp_path_factory.mktemp("config") / "config.yaml"
@@ -78,4 +84,5 @@ def load_golden(tmp_path_factory: pytest.TempPathFactory) -> Any:
             made[name] = Golden(core.requires_grad_(False), facts, np.load(folder / "golden.npz"), spec)
         return made[name]
 
-    return load
+    yield load
+    close()

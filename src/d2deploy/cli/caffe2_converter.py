@@ -16,7 +16,7 @@ from d2deploy.errors import Mismatch
 @network
 @click.option("--output", type=ModelPath(), default="./caffe2_model", show_default=True, help="Folder of the files.")
 @click.option("--sample-image", type=ModelPath(), help="An image with objects, to verify the conversion with.")
-@click.option("--run-eval", is_flag=True, help="Measure the accuracy of both, on the config's dataset or that below.")
+@click.option("--run-eval", is_flag=True, help="Measure the accuracy of both, on the config's data or those below.")
 @data
 @click.option("--max-drop", type=float, default=0.1, show_default=True, help="Points (AP, mIoU, PQ) that may be lost.")
 @click.argument("overrides", nargs=-1, metavar="[KEY VALUE]...")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from d2deploy.artifact import Artifact, ModelSpec, write_artifact
 from d2deploy.backends.caffe2.check import faults
+from d2deploy.backends.caffe2.drawing import draw, words
 from d2deploy.backends.caffe2.names import INPUTS, OUTPUTS
 from d2deploy.backends.caffe2.runner import Caffe2Runner
 from d2deploy.backends.caffe2.runtime import missing_runtime, runtime_python
@@ -16,6 +17,7 @@ from d2deploy.errors import DeviceError, ExportError
 from d2deploy.optional import optional
 
 if TYPE_CHECKING:
+    from d2deploy.backends.caffe2.net import Nets
     from d2deploy.backends.capture import Exportable
 
 FILE = "model.pb"
@@ -24,15 +26,19 @@ UNPROVEN = "the structure only; without a Caffe2 runtime nobody has run it"
 
 
 def export(model: "Exportable", folder: Path, *, method: str = "tracing") -> Artifact:
-    """Write both nets and the manifest into `folder`, their structure checked; running them is verify's part.
+    """Write both nets, their text, their picture and the manifest; the structure is checked, running is verify's part.
 
     Raises UnsupportedOps with everything that Caffe2 lacks, ExportError for outputs in another form.
     """
-    net, init = to_nets(model)
+    nets = to_nets(model)
+    net, init = nets.net, nets.init
     if wrong := faults(net, init):
         raise ExportError(f"d2deploy wrote a wrong Caffe2 net; please report this: {'; '.join(wrong[:5])}")
     (folder / FILE).write_bytes(net.SerializeToString())
     (folder / INIT_FILE).write_bytes(init.SerializeToString())
+    (folder / "model.pbtxt").write_text(optional("google.protobuf.text_format", extra="caffe2").MessageToString(net))
+    shapes = {name: words(sizes, model.spec.preprocess.size_divisor) for name, sizes in nets.shapes.items()}
+    (folder / "model.svg").write_text(draw(net, init, shapes))
     return write_artifact(
         folder,
         format="caffe2",
@@ -52,7 +58,7 @@ def unproven() -> str:
     return "" if runtime_python() else UNPROVEN
 
 
-def to_nets(model: "Exportable") -> tuple[Any, Any]:
+def to_nets(model: "Exportable") -> "Nets":
     """The two NetDefs of `model`: the network, and what fills its weights."""
     optional("google.protobuf", extra="caffe2")
     import torch
@@ -71,7 +77,7 @@ def to_nets(model: "Exportable") -> tuple[Any, Any]:
     nets = walk(program, INPUTS, [OUTPUTS[tensor.name] for tensor in model.spec.outputs])
     for name, value in net_args(model.spec).items():
         set_arg(nets.net.arg.add(name=name), value)
-    return nets.net, nets.init
+    return nets
 
 
 def _check_contract(spec: ModelSpec) -> None:

@@ -2,11 +2,12 @@
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
-_WIDTH, _HEIGHT, _GAP_X, _GAP_Y = 250, 74, 60, 76
+_WIDTH, _HEIGHT, _GAP_X, _GAP_Y = 290, 70, 40, 44
 _COLOURS = {"backbone": "#dbe9f6", "proposal_generator": "#fde7c9", "roi_heads": "#dff0d8", "head": "#dff0d8"}
 _HIDDEN = ("Copy", "Cast", "Slice", "Shape", "ExpandDims", "Squeeze", "Gather", "Concat", "ConstantFill", "Range")
 
@@ -26,13 +27,16 @@ def draw(net: Any, init: Any, shapes: dict[str, str]) -> str:
     """The nets as SVG. shapes: blob -> its shape in words."""
     parts = _levelled(_parts(net, init))
     places = _places(parts)
-    width = max(x for x, _ in places) + _WIDTH + 40
-    height = max(y for _, y in places) + _HEIGHT + 40
+    edges = [(source, number, blobs) for number, part in enumerate(parts) for source, blobs in part.before.items()]
+    first_lane = max(x for x, _ in places) + _WIDTH + 170  # labels stand before it
+    long = [edge for edge in edges if parts[edge[1]].level - parts[edge[0]].level > 1]
+    lanes = {edge[:2]: first_lane + 17 * lane for lane, edge in enumerate(long)}
     arrows = [
-        _arrow(places[source], places[number], _label(blobs, shapes))
-        for number, part in enumerate(parts)
-        for source, blobs in part.before.items()
+        _arrow(places[source], places[number], _label(blobs, shapes), lanes.get((source, number), 0))
+        for source, number, blobs in edges
     ]
+    width = first_lane + 17 * len(long) + 20
+    height = max(y for _, y in places) + _HEIGHT + 40
     boxes = [_box(part, place) for part, place in zip(parts, places)]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
@@ -42,17 +46,33 @@ def draw(net: Any, init: Any, shapes: dict[str, str]) -> str:
     )
 
 
+def words(sizes: Sequence[Any], divisor: int) -> str:
+    """Sizes of a blob, those of images in parts of the padded height and width: N x 256 x H/4 x W/4.
+
+    divisor: what height and width are padded to multiples of; torch.export has sizes as multiples of u0 = H / divisor.
+    """
+    return " x ".join(_size(str(size), axis, divisor) for axis, size in enumerate(sizes))
+
+
+def _size(size: str, axis: int, divisor: int) -> str:
+    if size.isdigit():
+        return size
+    if axis == 0:
+        return "N" if re.fullmatch(r"s\d+", size) else "rows"
+    letter = "HW"[axis - 2] if axis in (2, 3) else "?"
+    times = re.fullmatch(r"(?:(\d+)\*)?u\d+", size)
+    stride = divisor // int(times[1] or 1) if times else 1
+    return f"{letter}/{stride}" if stride > 1 else letter
+
+
 def title_of(path: str) -> str:
     """The part that an operator's module belongs to: two names deep, three in the backbone's bottom-up half."""
     names = [re.sub(r"_\d+$", "", name) for name in path.split(".")]
-    if names[:2] == ["backbone", "bottom_up"]:
-        return ".".join(names[:3])
-    if names[0] in ("backbone", "sem_seg_head", "prepare"):
-        return f"{names[0]} (pyramid)" if names[0] == "backbone" and len(names) > 1 and "res" not in names[1] else (
-            ".".join(names[:2]) if names[0] == "backbone" else names[0]
-        )
+    if names[0] == "backbone":
+        depth = next((place for place, name in enumerate(names) if name == "stem" or re.fullmatch(r"res\d", name)), 0)
+        return ".".join(names[: depth + 1]) if depth else "backbone, pyramid"
     is_module = len(names) > 2 or names[-1].endswith(("head", "pooler", "predictor"))
-    return ".".join(names[:2]) if is_module else names[0]
+    return ".".join(names[:2]) if is_module and names[0] != "sem_seg_head" else names[0]
 
 
 def _parts(net: Any, init: Any) -> list[Part]:
@@ -134,15 +154,23 @@ def _label(blobs: set[str], shapes: dict[str, str]) -> str:
     )
 
 
-def _arrow(start: tuple[float, float], end: tuple[float, float], label: str) -> str:
-    x1, y1, x2, y2 = start[0] + _WIDTH / 2, start[1] + _HEIGHT, end[0] + _WIDTH / 2, end[1]
-    bend = (y2 - y1) / 2
-    path = f"M{x1:g} {y1:g} C{x1:g} {y1 + bend:g} {x2:g} {y2 - bend:g} {x2:g} {y2:g}"
-    text = (
-        f'<text x="{(x1 + x2) / 2:g}" y="{(y1 + y2) / 2:g}" text-anchor="middle" fill="#445" font-size="10" '
-        f'stroke="white" stroke-width="3" paint-order="stroke">{escape(label)}</text>'
-    )
+def _arrow(start: tuple[float, float], end: tuple[float, float], label: str, lane: float) -> str:
+    """Straight down to the next row; further down on a lane of its own, beside all boxes."""
+    if end[1] - start[1] <= _HEIGHT + _GAP_Y:
+        x1, y1, x2, y2 = start[0] + _WIDTH / 2, start[1] + _HEIGHT, end[0] + _WIDTH / 2, end[1]
+        path = f"M{x1:g} {y1:g} C{x1:g} {y1 + _GAP_Y / 2:g} {x2:g} {y2 - _GAP_Y / 2:g} {x2:g} {y2:g}"
+        x, y = (x1 + x2) / 2 + 8, (y1 + y2) / 2 + 4
+    else:
+        # Leaves and arrives at a height of its own, too, so that lines do not cover each other.
+        shift = lane % 97 / 97 * 24 - 12
+        y1, y2 = start[1] + _HEIGHT / 2 + shift, end[1] + _HEIGHT / 2 - shift
+        path = f"M{start[0] + _WIDTH:g} {y1:g} H{lane:g} V{y2:g} H{end[0] + _WIDTH:g}"
+        x, y = end[0] + _WIDTH + 12, y2 - 4
+    text = f'<text x="{x:g}" y="{y:g}" fill="#445" font-size="10" {_HALO}>{escape(label)}</text>'
     return f'<path d="{path}" fill="none" stroke="#889" marker-end="url(#tip)"/>{text}'
+
+
+_HALO = 'stroke="white" stroke-width="3" paint-order="stroke"'
 
 
 def _box(part: Part, place: tuple[float, float]) -> str:
@@ -162,6 +190,7 @@ def _box(part: Part, place: tuple[float, float]) -> str:
     )
     return (
         f'<rect x="{x:g}" y="{y:g}" width="{_WIDTH}" height="{_HEIGHT}" rx="8" fill="{colour}" stroke="#556"/>'
-        f'<text x="{x + _WIDTH / 2:g}" y="{y + 22:g}" text-anchor="middle" font-weight="bold">{escape(part.title)}</text>'
+        f'<text x="{x + _WIDTH / 2:g}" y="{y + 22:g}" text-anchor="middle" font-weight="bold">'
+        f"{escape(part.title)}</text>"
         f"{texts}"
     )

@@ -78,11 +78,12 @@ def new_net(name: str) -> Any:
     return _classes()["NetDef"](name=name)
 
 
-def add_op(net: Any, type: str, inputs: Sequence[str], outputs: Sequence[str], args: Mapping[str, Any]) -> None:
-    """Append an operator. An argument's field follows its Python type: int and bool, float, str, lists of them."""
+def add_op(net: Any, type: str, inputs: Sequence[str], outputs: Sequence[str], args: Mapping[str, Any]) -> Any:
+    """Append an operator, and give it. An argument's field follows its Python type."""
     op = net.op.add(type=type, input=inputs, output=outputs)
     for name, value in args.items():
         set_arg(op.arg.add(name=name), value)
+    return op
 
 
 def set_arg(arg: Any, value: Any) -> None:

@@ -18,6 +18,8 @@ class Nets:
 
     def __init__(self, name: str) -> None:
         self.net, self.init = new_net(name), new_net(f"{name}_init")
+        self.path = ""  # the module whose operators are being written
+        self.shapes: dict[str, Sequence[Any]] = {}  # blob -> sizes, some of them symbols
         self.made: dict[str, str] = {}  # steps that several lowerings share -> their blob
         self._taken: set[str] = set()
         self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
@@ -36,8 +38,10 @@ class Nets:
         return tried
 
     def add(self, type: str, inputs: Sequence[str], outputs: Sequence[str], **args: Any) -> None:
-        """Append an operator to the main net."""
-        add_op(self.net, type, inputs, outputs, args)
+        """Append an operator to the main net, named after the part of the network that is being written."""
+        op = add_op(self.net, type, inputs, outputs, args)
+        if self.path:
+            op.name = self.path
 
     def constant(self, array: np.ndarray, name: str) -> str:
         """A blob of `array`, filled by the init net; the same numbers again are the same blob."""

@@ -110,13 +110,18 @@ _MAIN = ("conv2d", "conv_transpose2d", "linear", "max_pool2d", "group_norm", "ba
 
 def path_of(node: fx.Node) -> str:
     """A blob's name: the path of the module that the node came from, and its operation where that says more."""
-    stack = node.meta.get("nn_module_stack") or {}
-    path = next((str(path) for path, _ in reversed(list(stack.values())) if path), "")
+    path = module_of(node)
     kind = operation(node).split(".")[0].rstrip("_")
     kind = _CALLED.get(kind, kind)
     if path and kind.startswith(_MAIN):
         return path
     return f"{path}.{kind}" if path else kind
+
+
+def module_of(node: fx.Node) -> str:
+    """The path of the innermost module that the node came from; "" for the network itself."""
+    stack = node.meta.get("nn_module_stack") or {}
+    return next((str(path) for path, _ in reversed(list(stack.values())) if path), "")
 
 
 def operation(node: fx.Node) -> str:

@@ -10,7 +10,7 @@ from torch.export.graph_signature import InputKind
 
 from d2deploy.backends.caffe2.lowerings import LOWERINGS
 from d2deploy.backends.caffe2.net import Nets
-from d2deploy.backends.caffe2.place import Blob, CannotLower, Place, operation, path_of
+from d2deploy.backends.caffe2.place import Blob, CannotLower, Place, module_of, operation, path_of
 from d2deploy.errors import UnsupportedOps
 
 
@@ -53,7 +53,7 @@ class _Walk:
     def _placeholder(self, node: fx.Node) -> Any:
         (spec,) = (item for item in self.program.graph_signature.input_specs if item.arg.name == node.name)
         if spec.kind == InputKind.USER_INPUT:
-            return Blob(self.inputs[node.name], node.meta["val"])
+            return self._blobs(self.inputs[node.name], node.meta["val"])
         name = str(spec.target)
         weights: dict[str, Any] = {**self.program.constants, **self.program.state_dict}
         return _Weight(self.nets, name, weights[name])
@@ -64,6 +64,7 @@ class _Walk:
             self.values[node] = self.values[source][index]  # type: ignore[index]
             return
         lower = LOWERINGS.get(node.target)
+        self.nets.path = module_of(node)
         args, kwargs = self._given(node.args), self._given(node.kwargs)
         if lower is None:
             self._miss(node, operation(node))
@@ -97,6 +98,7 @@ class _Walk:
     def _blobs(self, made: Any, like: Any) -> Any:
         """A lowering answers with the names of the blobs it wrote."""
         if isinstance(made, str):
+            self.nets.shapes.setdefault(made, like.shape)
             return Blob(made, like)
         if isinstance(made, list | tuple):
             return [self._blobs(item, each) for item, each in zip(made, like, strict=True)]

@@ -131,46 +131,47 @@ def _one_more(rows: Any, axes: int) -> Any:
 
 @script(FUNCTIONS, default_opset=op)
 def find_each(heatmaps: FLOAT[...], boxes: FLOAT[...]) -> FLOAT[...]:
-    """heatmaps[D,K,S,S], boxes[D,4] -> [D,K,3]."""
+    """heatmaps[D,K,S,S], boxes[D,4] -> [D,K,3]. The weights of both axes are made together: [2,pixels,S+4]."""
 
     @graph()
     def find(heatmap: FLOAT[...], box: FLOAT[...]) -> FLOAT[...]:
-        one, two, zero = op.Constant(value_float=1.0), op.Constant(value_float=2.0), op.Constant(value_float=0.0)
-        half, first, axis = op.Constant(value_float=0.5), op.Constant(value_int=0), op.Constant(value_ints=[1])
-        step = op.Constant(value_int=1)
-        near_1, near_2 = op.Constant(value_float=1.25), op.Constant(value_float=2.25)
-        far_1, far_2, far_3 = (
-            op.Constant(value_float=5.0),
-            op.Constant(value_float=8.0),
-            op.Constant(value_float=4.0),
+        one, two, zero, half = (
+            op.Constant(value_float=1.0),
+            op.Constant(value_float=2.0),
+            op.Constant(value_float=0.0),
+            op.Constant(value_float=0.5),
         )
+        near_a, near_b = op.Constant(value_float=1.25), op.Constant(value_float=2.25)
+        far_a, far_b = op.Constant(value_float=5.0), op.Constant(value_float=8.0)
+        far_c, far_d = op.Constant(value_float=4.0), op.Constant(value_float=-0.75)
+        start, step, border = op.Constant(value_int=0), op.Constant(value_int=1), op.Constant(value_int=2)
+        first, axis = op.Constant(value_ints=[0]), op.Constant(value_ints=[1])
+
         low, high = op.Split(box, num_outputs=2, axis=0)
         sides = op.Max(high - low, one)
         counts = op.Ceil(sides)
-        columns, rows = op.Split(counts, num_outputs=2, axis=0)
         size = op.Shape(heatmap, start=2)
-        cells = op.Cast(size, to=1)
-        cell = op.Cast(op.Range(op.Constant(value_int=-2), op.Squeeze(size) + step + step, step), to=1)
+        most = op.Cast(op.ReduceMax(counts, keepdims=0), to=7)
+        pixel = op.Reshape(op.Cast(op.Range(start, most, step), to=1), op.Constant(value_ints=[1, -1, 1]))
+        cell = op.Cast(op.Range(op.Neg(border), op.Squeeze(size + border), step), to=1)
+        count = op.Reshape(counts, op.Constant(value_ints=[2, 1, 1]))
+        position = (two * pixel + one) * op.Cast(size, to=1) - count
+        distance = op.Abs(position - cell * (two * count)) / (two * count)
+        near = (near_a * distance - near_b) * distance * distance + one
+        far = far_d * (((distance - far_a) * distance + far_b) * distance - far_c)
+        weights = op.Where(distance <= one, near, op.Where(distance < two, far, zero))
+        columns, rows = op.Split(op.Cast(counts, to=7), num_outputs=2, axis=0)
+        of_columns, of_rows = op.Split(weights, num_outputs=2, axis=0)
+        along = op.Slice(op.Squeeze(of_columns, first), first, columns, first)
+        down = op.Slice(op.Squeeze(of_rows, first), first, rows, first)
+
         padded = op.Pad(heatmap, op.Constant(value_ints=[0, 2, 2, 0, 2, 2]), mode="edge")
-
-        pixel = op.Unsqueeze(op.Cast(op.Range(first, op.Squeeze(op.Cast(rows, to=7)), step), to=1), axis)
-        d = op.Abs((two * pixel + one) * cells - rows - cell * (two * rows)) / (two * rows)
-        near, far = (near_1 * d - near_2) * d * d + one, (((d - far_1) * d + far_2) * d - far_3) * op.Constant(value_float=-0.75)
-        down = op.Where(d <= one, near, op.Where(d < two, far, zero))
-        pixel = op.Unsqueeze(op.Cast(op.Range(first, op.Squeeze(op.Cast(columns, to=7)), step), to=1), axis)
-        d = op.Abs((two * pixel + one) * cells - columns - cell * (two * columns)) / (two * columns)
-        near, far = (near_1 * d - near_2) * d * d + one, (((d - far_1) * d + far_2) * d - far_3) * op.Constant(value_float=-0.75)
-        along = op.Where(d <= one, near, op.Where(d < two, far, zero))
-
-        enlarged = op.MatMul(op.MatMul(down, padded), op.Transpose(along, perm=[1, 0]))
-        flat = op.Flatten(enlarged, axis=1)
-        place = op.ArgMax(flat, axis=1, keepdims=1)
-        top = op.ReduceMax(flat, axis, keepdims=1)
-        row = place / op.Cast(columns, to=7)
-        column = op.Cast(place - row * op.Cast(columns, to=7), to=1)
-        x, y = op.Split(op.Concat(column + half, op.Cast(row, to=1) + half, axis=1) * (sides / counts) + low, num_outputs=2, axis=1)
-        share = one / op.ReduceSum(op.Exp(op.Flatten(heatmap, axis=1) - top), axis, keepdims=1)
-        return op.Concat(x, y, share, axis=1)
+        flat = op.Flatten(op.MatMul(op.MatMul(down, padded), op.Transpose(along, perm=[1, 0])), axis=1)
+        height, place = op.ReduceMax(flat, axis, keepdims=1), op.ArgMax(flat, axis=1, keepdims=1)
+        row = place / columns
+        point = op.Cast(op.Concat(place - row * columns, row, axis=1), to=1) + half
+        share = one / op.ReduceSum(op.Exp(op.Flatten(heatmap, axis=1) - height), axis, keepdims=1)
+        return op.Concat(low + point * (sides / counts), share, axis=1)
 
     return op.Scan(heatmaps, boxes, body=find, num_scan_inputs=2)
 
@@ -178,6 +179,139 @@ def find_each(heatmaps: FLOAT[...], boxes: FLOAT[...]) -> FLOAT[...]:
 def find_keypoints(heatmaps: Any, boxes: Any) -> Any:
     """See ops/find_keypoints.py."""
     return op.Slice(find_each(_one_more(heatmaps, 4), _one_more(boxes, 2)), _ints(0), _ints(-1), _ints(0))
+
+
+def resize_maps(maps: Any, image_sizes: Any, original_sizes: Any) -> Any:
+    """See ops/resize_maps.py. Beyond an image's own size its border is repeated, where the op has zeros."""
+    down = _mixed(op.Transpose(maps, perm=[0, 2, 1, 3]), _column(image_sizes, 0), _column(original_sizes, 0))
+    along = _mixed(op.Transpose(down, perm=[0, 3, 2, 1]), _column(image_sizes, 1), _column(original_sizes, 1))
+    return op.Transpose(along, perm=[0, 2, 3, 1])
+
+
+def _mixed(maps: Any, cells: Any, pixels: Any) -> Any:
+    """maps[N,h,...], cells[N,1] of them to pixels[N,1] -> [N,H,...]: see ops/resize_maps.py `neighbours`."""
+    half, zero = op.Constant(value_float=0.5), op.Constant(value_float=0.0)
+    most = op.ReduceMax(pixels, keepdims=0)
+    at = op.Add(op.Cast(op.Range(_int(0), most, _int(1)), to=1), half)
+    scale = op.Div(op.Cast(cells, to=1), op.Cast(pixels, to=1))
+    position = op.Max(op.Sub(op.Mul(at, scale), half), zero)
+    last = op.Sub(cells, _int(1))
+    before = op.Min(op.Cast(position, to=7), last)
+    way = op.Unsqueeze(op.Sub(position, op.Cast(before, to=1)), _ints(2, 3))
+    first, second = (_rows_of_each(maps, place) for place in (before, op.Min(op.Add(before, _int(1)), last)))
+    return op.Add(first, op.Mul(op.Sub(second, first), way))
+
+
+def _rows_of_each(maps: Any, places: Any) -> Any:
+    """maps[N,h,A,B], places[N,H] -> [N,H,A,B]. A Gather from all images' rows copies blocks, GatherND numbers."""
+    images, count = op.Shape(maps, start=0, end=1), op.Shape(maps, start=1, end=2)
+    image = op.Unsqueeze(op.Range(_int(0), op.Squeeze(images), _int(1)), _ints(1))
+    table = op.Reshape(maps, op.Concat(_ints(-1), op.Shape(maps, start=2), axis=0))
+    return op.Gather(table, op.Add(op.Mul(image, count), places))
+
+
+def _column(table: Any, number: int) -> Any:
+    return op.Gather(table, _ints(number), axis=1)
+
+
+@script(FUNCTIONS, default_opset=op)
+def draw_things(
+    masks: BOOL[...], images: INT64[...], overlap: DOUBLE[...], picture: INT64[...], ids: INT64[...]
+) -> tuple[INT64[...], INT64[...], INT64[...]]:
+    """masks[T,H,W] in order, images[T]: number of each's image; picture[N,H,W] and ids[T] come as zeros.
+
+    -> picture; ids, 0 where a mask was left out; areas[T] of what was drawn.
+    """
+    zero, one, first = op.Constant(value_int=0), op.Constant(value_int=1), op.Constant(value_ints=[0])
+    nothing = op.Cast(op.Constant(value_int=0), to=11)
+    areas = ids
+    places = op.Range(zero, op.Size(ids), one)
+    rounds = op.Size(ids)
+    layers = op.Range(zero, op.Squeeze(op.Shape(picture, start=0, end=1)), one)
+    going = rounds > zero
+    i = zero
+    while going:
+        mask = op.Gather(masks, i)
+        image = op.Gather(images, i)
+        free = op.And(mask, op.Gather(picture, image) == zero)
+        area = op.Cast(op.ReduceSum(op.Cast(mask, to=7), keepdims=0), to=11)
+        left = op.ReduceSum(op.Cast(free, to=7), keepdims=0)
+        taken = (area - op.Cast(left, to=11)) / op.Max(area, op.Cast(one, to=11))
+        is_drawn = op.And(area > nothing, taken <= overlap)
+        number = op.ReduceMax(op.Where(images == image, ids, zero), first, keepdims=0) + one
+        drawn = op.Where(is_drawn, number, zero)
+        mine = op.Reshape(layers == image, op.Constant(value_ints=[-1, 1, 1]))
+        picture = op.Where(op.And(mine, op.And(free, is_drawn)), drawn, picture)
+        ids = op.Where(places == i, drawn, ids)
+        areas = op.Where(places == i, left, areas)
+        i = i + one
+        going = i < rounds
+    return picture, ids, areas
+
+
+def merge_panoptic(
+    masks: Any,
+    scores: Any,
+    numbers: Any,
+    labels: Any,
+    *,
+    overlap: float,
+    stuff_area: int,
+    score: float,
+    num_labels: int,
+) -> Any:
+    """See ops/merge_panoptic.py."""
+    likely = op.GreaterOrEqual(scores, op.Constant(value_float=score))
+    rows = op.Squeeze(op.NonZero(likely), _ints(0))
+    classes, images = op.Gather(_flat_column(numbers, 0), rows), op.Gather(_flat_column(numbers, 1), rows)
+    nothing = op.Expand(_int(0), op.Shape(labels))
+    none = op.Mul(rows, _int(0))
+    share = op.Cast(op.Constant(value_float=overlap), to=11)
+    picture, ids, areas = draw_things(op.Gather(masks, rows), images, share, nothing, none)
+    kept = op.Squeeze(op.NonZero(op.Greater(ids, _int(0))), _ints(0))
+    columns = [op.Gather(values, kept) for values in (images, ids, classes, rows, areas)]
+    image, id, category, row, area = (op.Unsqueeze(values, _ints(1)) for values in columns)
+    things = op.Concat(image, id, op.Expand(_int(1), op.Shape(image)), category, row, area, axis=1)
+    picture, stuff = _draw_stuff(picture, labels, things, stuff_area=stuff_area, num_labels=num_labels)
+    return op.Cast(picture, to=6), op.Concat(things, stuff, axis=0)
+
+
+def _draw_stuff(picture: Any, labels: Any, things: Any, *, stuff_area: int, num_labels: int) -> Any:
+    """picture[N,H,W] with the kinds of stuff in it, and their rows of segments."""
+    images = op.Shape(labels, start=0, end=1)
+    image = op.Unsqueeze(op.Range(_int(0), op.Squeeze(images), _int(1)), _ints(1))  # [N,1]
+    is_free = op.Equal(picture, _int(0))
+    cells = op.Add(op.Mul(op.Unsqueeze(image, _ints(2)), _int(num_labels)), labels)
+    counts = [
+        op.Reshape(
+            op.ScatterElements(
+                op.Expand(_int(0), op.Mul(images, _int(num_labels))),
+                op.Reshape(cells, _ints(-1)),
+                op.Reshape(counted, _ints(-1)),
+                axis=0,
+                reduction="add",
+            ),
+            _ints(-1, num_labels),
+        )
+        for counted in (op.Expand(_int(1), op.Shape(labels)), op.Cast(is_free, to=7))
+    ]
+    seen, free = counts
+    label = op.Constant(value_ints=list(range(num_labels)))
+    large = op.And(op.And(op.Greater(seen, _int(0)), op.GreaterOrEqual(free, _int(stuff_area))), op.Greater(label, _int(0)))
+    drawn = op.Cast(large, to=7)
+    before = op.ReduceSum(op.Cast(op.Equal(image, op.Unsqueeze(_flat_column(things, 0), _ints(0))), to=7), _ints(1), keepdims=1)
+    ids = op.Mul(drawn, op.Add(op.CumSum(drawn, _int(1)), before))
+    pixel_ids = op.Reshape(op.Gather(op.Reshape(ids, _ints(-1)), op.Reshape(cells, _ints(-1))), op.Shape(labels))
+    places = op.Transpose(op.NonZero(large), perm=[1, 0])
+    values = [op.Unsqueeze(op.GatherND(table, places), _ints(1)) for table in (ids, free)]
+    of_image, category = op.Gather(places, _ints(0), axis=1), op.Gather(places, _ints(1), axis=1)
+    none = op.Expand(_int(0), op.Shape(of_image))
+    stuff = op.Concat(of_image, values[0], none, category, op.Sub(none, _int(1)), values[1], axis=1)
+    return op.Where(is_free, pixel_ids, picture), stuff
+
+
+def _flat_column(table: Any, number: int) -> Any:
+    return op.Squeeze(op.Gather(table, _ints(number), axis=1), _ints(1))
 
 
 def _int(value: int) -> Any:
