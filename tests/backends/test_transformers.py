@@ -20,7 +20,7 @@ from d2deploy.workflows.verify import Budget, verify
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 KINDS = [f"{row.name}-{method}" for row in FORMATS.values() if not row.is_apart for method in row.methods]
-SIZES = {"min_size": 96, "max_size": 160}
+SIZES: dict[str, Any] = {"min_size": 96, "max_size": 160}
 
 SMALL = {
     "model.proposal_generator.pre_nms_topk": [1000, 200],

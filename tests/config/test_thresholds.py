@@ -75,5 +75,5 @@ def test_own_parts_read_the_config_themselves() -> None:
     )
     own = schema.GeneralizedRCNN(proposals=config.architecture.proposals, roi_heads=heads)
     changed = schema.ModelConfig(input=config.input, backbone=config.backbone, architecture=own, weights="", dataset="")
-    with pytest.raises(ConfigError, match="MyHeads is a part of your own.*SCORE_THRESH_TEST"):
+    with pytest.raises(ConfigError, match=r"MyHeads is a part of your own.*SCORE_THRESH_TEST"):
         with_thresholds(changed, score_thresh=0.5)

@@ -1,6 +1,7 @@
 """PointRend's heads against their definition, class by class and box by box, and at their edges."""
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -44,7 +45,10 @@ HEADS: dict[str, Any] = {
     "implicit, no features": replace(IMPLICIT_MASK, point=replace(IMPLICIT, image_feature_enabled=False)),
     "implicit, no place": replace(IMPLICIT_MASK, point=replace(IMPLICIT, pos_enc_enabled=False)),
 }
-BRANCHES = {schema.PointRendMaskHead: point_rend_branch, schema.ImplicitPointRendMaskHead: implicit_branch}
+BRANCHES: dict[type, Any] = {
+    schema.PointRendMaskHead: point_rend_branch,
+    schema.ImplicitPointRendMaskHead: implicit_branch,
+}
 
 
 def build(config: Any) -> tuple[nn.Module, PointRendMaskHead]:
@@ -134,8 +138,8 @@ class Definition:
             parts += [waves.sin().t(), waves.cos().t()]
         x = torch.cat([*parts, *([features] if self.point.image_feature_enabled else [])])
         dims = [len(x), *self.point.fc_dims, 1 if self.point.cls_agnostic_mask else CLASSES]
-        weights = self.vector.split([before * after for before, after in zip(dims, dims[1:], strict=False)] + dims[1:])
-        for i, (before, after) in enumerate(zip(dims, dims[1:], strict=False)):
+        weights = self.vector.split([before * after for before, after in pairwise(dims)] + dims[1:])
+        for i, (before, after) in enumerate(pairwise(dims)):
             x = weights[i].reshape(after, before) @ x + weights[len(dims) - 1 + i][:, None]
             x = x.relu() if i < len(dims) - 2 else x
         return x

@@ -118,6 +118,7 @@ def test_names_without_meaning_are_ignored():
         "proposal_generator.anchor_generator.cell_anchors.0": torch.zeros(3, 4),
         "anchor_generator.cell_anchors._buffers.1": torch.zeros(3, 4),
         "conv.num_batches_tracked": torch.tensor(1),
+        "backbone.bottom_up.layers.0.blocks.0.attn.relative_position_index": torch.zeros(49, 49, dtype=torch.int64),
     }
     _, report = loaded(extra)
     assert report.ok

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <vector>
 
+#include "d2deploy/error.hpp"
 #include "d2deploy/result.hpp"
 
 namespace d2deploy {
@@ -65,6 +66,7 @@ inline Peak find_peak(const float* map, int side, const std::vector<Taps>& rows,
 /// share of a softmax over the map, which it does not belong to; so it can be above 1. Not clipped to the image.
 inline std::vector<Keypoint> find_keypoints(const float* maps, int count, int side, const float* box) {
   const float width = std::max(box[2] - box[0], 1.0F), height = std::max(box[3] - box[1], 1.0F);
+  if (!(width < 1e6F && height < 1e6F)) throw Error("The model gave a box larger than any image. Export again.");
   const auto rows = heatmaps::bicubic(static_cast<int>(std::ceil(height)), side);
   const auto columns = heatmaps::bicubic(static_cast<int>(std::ceil(width)), side);
   const double row_pixels = height / static_cast<float>(rows.size());

@@ -22,12 +22,38 @@ namespace d2deploy {
 
 namespace kinds {
 
-inline std::vector<Keypoint> keypoints_on_image(const Outputs& outputs, std::int64_t row, const float* box,
+/// An output [rows, 4] x1 y1 x2 y2 or [rows, 5] center, size, degrees.
+struct BoxRows {
+  const float* data;
+  std::int64_t rows, length;
+
+  BoxRows(const Outputs& outputs, const std::string& name)
+      : data(outputs.floats(name, 2)), rows(outputs.shape(name)[0]), length(outputs.shape(name)[1]) {
+    outputs.check(name, length == 4 || length == 5);
+  }
+  const float* row(std::int64_t i) const { return data + i * length; }
+};
+
+/// An output [rows, side, side] or [rows, count, side, side]; nothing where the model has none of that name.
+struct SquareRows {
+  const float* data = nullptr;
+  int count = 1, side = 0;
+
+  SquareRows(const Outputs& outputs, const std::string& name, std::size_t rank, std::int64_t rows) {
+    if (!outputs.has(name)) return;
+    data = outputs.floats(name, rank);
+    const Shape& shape = outputs.shape(name);
+    outputs.check(name, shape[0] == rows && shape[rank - 1] == shape[rank - 2] && shape[rank - 1] > 0);
+    side = static_cast<int>(shape[rank - 1]);
+    if (rank == 4) count = static_cast<int>(shape[1]);
+  }
+  explicit operator bool() const { return side > 0; }
+  const float* row(std::int64_t i) const { return data + i * count * side * side; }
+};
+
+inline std::vector<Keypoint> keypoints_on_image(const SquareRows& maps, std::int64_t row, const float* box,
                                                 const Frame& frame) {
-  const auto& shape = outputs.shape("keypoint_heatmaps");
-  const auto count = static_cast<int>(shape[1]), side = static_cast<int>(shape[2]);
-  const float* maps = outputs.floats("keypoint_heatmaps", 4) + row * count * side * side;
-  auto points = find_keypoints(maps, count, side, box);
+  auto points = find_keypoints(maps.row(row), maps.count, maps.side, box);
   for (Keypoint& point : points) {
     point.x *= frame.scale_x();
     point.y *= frame.scale_y();
@@ -36,45 +62,40 @@ inline std::vector<Keypoint> keypoints_on_image(const Outputs& outputs, std::int
 }
 
 inline Instances instances(const Outputs& outputs, const Frame& frame) {
+  const BoxRows boxes(outputs, "boxes");
+  const SquareRows probs(outputs, "mask_probs", 3, boxes.rows), heatmaps(outputs, "keypoint_heatmaps", 4, boxes.rows);
   outputs.check_rows({"boxes", "scores", "classes"});
-  const bool has_masks = outputs.has("mask_probs"), has_keypoints = outputs.has("keypoint_heatmaps");
-  if (has_masks) outputs.check_rows({"boxes", "mask_probs"});
-  if (has_keypoints) outputs.check_rows({"boxes", "keypoint_heatmaps"});
-  const float *boxes = outputs.floats("boxes", 2), *scores = outputs.floats("scores", 1);
+  const float* scores = outputs.floats("scores", 1);
   const std::int64_t* classes = outputs.integers("classes", 1);
-  const float* probs = has_masks ? outputs.floats("mask_probs", 3) : nullptr;
-  const auto side = has_masks ? static_cast<int>(outputs.shape("mask_probs")[1]) : 0;
-  const std::int64_t length = outputs.shape("boxes")[1];
   Instances found;
-  for (std::int64_t row = 0; row < outputs.shape("boxes")[0]; ++row) {
-    const float* box = boxes + row * length;
-    auto rescaled = rescale_box(box, length, frame);
-    if (!rescaled) continue;
-    Instance instance{*rescaled, scores[row], classes[row], {}, {}};
-    if (has_masks) instance.mask = paste_mask(probs + row * side * side, side, *rescaled, frame.image_size);
-    if (has_keypoints) instance.keypoints = keypoints_on_image(outputs, row, box, frame);
+  for (std::int64_t row = 0; row < boxes.rows; ++row) {
+    const auto box = rescale_box(boxes.row(row), boxes.length, frame);
+    if (!box) continue;
+    Instance instance{*box, scores[row], classes[row], {}, {}};
+    if (probs) instance.mask = paste_mask(probs.row(row), probs.side, *box, frame.image_size);
+    if (heatmaps) instance.keypoints = keypoints_on_image(heatmaps, row, boxes.row(row), frame);
     found.push_back(std::move(instance));
   }
   return found;
 }
 
 inline Proposals proposals(const Outputs& outputs, const Frame& frame) {
+  const BoxRows boxes(outputs, "proposal_boxes");
   outputs.check_rows({"proposal_boxes", "objectness_logits"});
-  const float *boxes = outputs.floats("proposal_boxes", 2), *logits = outputs.floats("objectness_logits", 1);
-  const std::int64_t length = outputs.shape("proposal_boxes")[1];
+  const float* logits = outputs.floats("objectness_logits", 1);
   Proposals found;
-  for (std::int64_t row = 0; row < outputs.shape("proposal_boxes")[0]; ++row)
-    if (auto box = rescale_box(boxes + row * length, length, frame)) found.push_back({std::move(*box), logits[row]});
+  for (std::int64_t row = 0; row < boxes.rows; ++row)
+    if (auto box = rescale_box(boxes.row(row), boxes.length, frame)) found.push_back({std::move(*box), logits[row]});
   return found;
 }
 
-/// An output [1, count, H, W] at the padded size of the network's input, without the padding.
-inline Maps maps(const Outputs& outputs, const std::string& name, const Frame& frame) {
+/// An output [1, count, H, W] at the padded size of the network's input, without the padding. At least `least` maps.
+inline Maps maps(const Outputs& outputs, const std::string& name, const Frame& frame, int least = 1) {
   const float* data = outputs.floats(name, 4);
   const auto& shape = outputs.shape(name);
   const Size padded{static_cast<int>(shape[2]), static_cast<int>(shape[3])};
-  if (padded.height < frame.input_size.height || padded.width < frame.input_size.width || shape[1] < 1)
-    throw Error("The model gave the output " + name + " " + to_text(shape) + ", smaller than its input. Export again.");
+  const bool is_large = padded.height >= frame.input_size.height && padded.width >= frame.input_size.width;
+  outputs.check(name, shape[0] == 1 && shape[1] >= least && is_large);
   return {data, static_cast<int>(shape[1]), frame.input_size, padded};
 }
 
@@ -97,7 +118,7 @@ inline Result make_panoptic(const Outputs& outputs, const ModelSpec& spec, const
 
 inline Result make_panoptic_deeplab(const Outputs& outputs, const ModelSpec& spec, const Frame& frame) {
   const Maps sem_seg = maps(outputs, "sem_seg", frame), center = maps(outputs, "center", frame);
-  return PanopticDeepLab(sem_seg, center, maps(outputs, "offset", frame), frame.image_size, *spec.panoptic_deeplab)
+  return PanopticDeepLab(sem_seg, center, maps(outputs, "offset", frame, 2), frame.image_size, *spec.panoptic_deeplab)
       .result();
 }
 

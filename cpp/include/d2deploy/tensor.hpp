@@ -58,6 +58,11 @@ class Outputs {
   }
   const Shape& shape(const std::string& name) const { return found(name).shape; }
 
+  /// Raises Error when an output is not as it must be.
+  void check(const std::string& name, bool is_right) const {
+    if (!is_right) refuse(name);
+  }
+
   /// Raises Error when the outputs do not have the same number of rows.
   void check_rows(const std::vector<std::string>& names) const {
     for (const std::string& name : names)

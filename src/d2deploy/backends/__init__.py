@@ -14,11 +14,16 @@ class Contract:
 
     outputs: str = "ragged"
     threshold_inputs: bool = False  # score and NMS threshold are inputs
+    include_preprocess: bool = False  # it takes an image and resizes it itself
+    include_postprocess: bool = False  # it answers on the original image
 
     @property
     def changes(self) -> tuple[str, ...]:
         """The fields that are not the core's own."""
         return tuple(field.name for field in fields(self) if getattr(self, field.name) != field.default)
+
+
+_WHOLE = ("include_preprocess", "include_postprocess")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +36,7 @@ class Format:
     runtime_extra: str  # pip extra that brings what running it needs
     summary: str
     methods: tuple[str, ...]  # ways to capture the network; the first is the default
-    contract: tuple[str, ...] = ("outputs",)  # the fields of Contract that it can do other than the core's own
+    contract: tuple[str, ...] = ("outputs", *_WHOLE)  # the fields of Contract that it can do other than the core's own
     is_apart: bool = False  # runs in an environment of its own, not in this Python; it may not be there
 
 
@@ -51,7 +56,7 @@ _ROWS = (
         runtime_extra="onnxruntime",
         summary="one .onnx file, opset 18, standard operators only; runs in ONNX Runtime",
         methods=("tracing",),
-        contract=("outputs", "threshold_inputs"),
+        contract=("outputs", "threshold_inputs", *_WHOLE),
     ),
     Format(
         name="openvino",
@@ -60,7 +65,7 @@ _ROWS = (
         runtime_extra="openvino-runtime",
         summary="model.xml and model.bin, made from the ONNX graph; runs in OpenVINO",
         methods=("tracing",),
-        contract=("outputs", "threshold_inputs"),
+        contract=("outputs", "threshold_inputs", *_WHOLE),
     ),
     Format(
         name="caffe2",
@@ -81,6 +86,11 @@ def check_contract(row: Format, contract: Contract) -> None:
     """Raises ExportError for what does not exist, or what the format cannot do; says which formats can."""
     if contract.outputs not in OUTPUT_FORMS:
         raise ExportError(f"There is no form of outputs {contract.outputs!r}. Forms: {', '.join(OUTPUT_FORMS)}.")
+    if contract.outputs == "padded" and (contract.include_preprocess or contract.include_postprocess):
+        raise ExportError(
+            "--outputs padded is for runtimes of one shape, --include-preprocess and --include-postprocess are for "
+            "images of all. Leave either out."
+        )
     for option in contract.changes:
         if option not in row.contract:
             able = [other.name for other in FORMATS.values() if option in other.contract]

@@ -25,6 +25,7 @@ from d2deploy.backends.nodes import (
     roi_align_rotated_node,
     roi_pool_node,
 )
+from d2deploy.backends.whole_nodes import WHOLE
 from d2deploy.ops.deform_sample import DeformSample, tap_positions
 from d2deploy.ops.labelled_nms import LabelledNMS
 from d2deploy.ops.nms import NMS
@@ -297,7 +298,7 @@ class OpaqueRelativeBias(nn.Module):
 
     def forward(self, q: Tensor, k: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
         """See ops/position.py."""
-        return relative_bias_node(q, k, rows, columns, self.more_queries)
+        return relative_bias_node(q, k, rows, columns, more_queries=self.more_queries)
 
 
 OPAQUE: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
@@ -311,6 +312,7 @@ OPAQUE: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
     RoIPool: OpaqueRoIPool,
     PrepareImages: OpaquePrepareImages,
     ScoreThreshold: TensorThreshold,
+    **WHOLE,
 }
 
 

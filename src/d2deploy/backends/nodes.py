@@ -124,13 +124,13 @@ def _(features: Tensor, points: Tensor, image_index: Tensor) -> Tensor:
 
 
 @torch.library.custom_op("d2deploy::relative_bias", mutates_args=())
-def relative_bias_node(q: Tensor, k: Tensor, rows: Tensor, columns: Tensor, more_queries: bool) -> Tensor:
+def relative_bias_node(q: Tensor, k: Tensor, rows: Tensor, columns: Tensor, *, more_queries: bool) -> Tensor:
     """See ops/position.py."""
     return relative_bias(q, k, rows, columns, more_queries=more_queries)
 
 
 @relative_bias_node.register_fake
-def _(q: Tensor, k: Tensor, rows: Tensor, columns: Tensor, more_queries: bool) -> Tensor:
+def _(q: Tensor, k: Tensor, rows: Tensor, columns: Tensor, *, more_queries: bool) -> Tensor:
     return q.new_empty([q.shape[0], q.shape[1] * q.shape[2], k.shape[1] * k.shape[2]])
 
 

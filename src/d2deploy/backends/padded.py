@@ -15,9 +15,9 @@ from d2deploy.ops.image_index import ImageIndex
 
 
 def padded(model: Exportable) -> Variant:
-    """`model` with outputs [N,K,...] and how many of an image's K rows are there: num_detections[N] or num_proposals[N].
+    """`model` with outputs [N,K,...], and num_detections[N] or num_proposals[N]: the rows of an image that are there.
 
-    The rows after those are 0. Raises ExportError where the network has no rows, or nobody knows how many.
+    Those after them are 0. Raises ExportError where the network has no rows, or nobody knows how many.
     """
     places = [module for module in model.core.modules() if isinstance(module, Found)]
     if not places:

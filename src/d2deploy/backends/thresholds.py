@@ -14,7 +14,7 @@ from d2deploy.ops.score_threshold import ScoreThreshold
 
 
 def with_threshold_inputs(model: Exportable) -> Variant:
-    """`model` with two more inputs, float32 scalars; the manifest's thresholds are what they were. Raises ExportError."""
+    """`model` with two more inputs, float32 scalars; its spec's thresholds are their defaults. Raises ExportError."""
     names = [
         *(f"{name}.threshold" for name, module in model.core.named_modules() if isinstance(module, ScoreThreshold)),
         *(f"{name}.iou_threshold" for name, module in model.core.named_modules() if _is_of_detections(module)),

@@ -1,4 +1,4 @@
-"""A model with another contract: the same network, asked or answering in another form. What is exported is a variant."""
+"""A model with another contract: the same network, asked or answering in another form."""
 
 from weakref import WeakKeyDictionary
 
@@ -9,6 +9,7 @@ from d2deploy.backends import Contract
 from d2deploy.backends.capture import Exportable
 from d2deploy.backends.padded import padded
 from d2deploy.backends.thresholds import with_threshold_inputs
+from d2deploy.backends.whole import whole
 
 
 def variant(model: Exportable, contract: Contract) -> Exportable:
@@ -22,6 +23,10 @@ def variant(model: Exportable, contract: Contract) -> Exportable:
         return model
     if key not in made:
         shaped = padded(model) if contract.outputs == "padded" else model
+        if contract.include_preprocess or contract.include_postprocess:
+            shaped = whole(
+                shaped, preprocess=contract.include_preprocess, postprocess=contract.include_postprocess
+            )
         made[key] = with_threshold_inputs(shaped) if contract.threshold_inputs else shaped
     return made[key]
 

@@ -16,12 +16,12 @@ from d2deploy.errors import Mismatch
 @network
 @click.option("--output", type=ModelPath(), default="./caffe2_model", show_default=True, help="Folder of the files.")
 @click.option("--sample-image", type=ModelPath(), help="An image with objects, to verify the conversion with.")
-@click.option("--run-eval", is_flag=True, help="Measure the accuracy of both, on the config's data or those below.")
+@click.option("--run-eval", is_flag=True, help="Measure the accuracy of both, on the data below.")
 @data
 @click.option("--max-drop", type=float, default=0.1, show_default=True, help="Points (AP, mIoU, PQ) that may be lost.")
 @click.argument("overrides", nargs=-1, metavar="[KEY VALUE]...")
 def converter(output: Path, overrides: tuple[str, ...], **options: Any) -> None:
-    """Convert a network to Caffe2: model.pb, model_init.pb, model.pbtxt, model.svg. KEY VALUE pairs override the config.
+    """Convert a network to Caffe2: model.pb, model_init.pb, model.pbtxt, model.svg. KEY VALUE: as in d2deploy export.
 
     The same as d2deploy export --format caffe2, for scripts that were written for detectron2's converter.
     """

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     help="ragged: what was found in all images, one after the other; padded: room for as much in each image.",
 )
 @click.option("--threshold-inputs", is_flag=True, help="Score and NMS threshold become inputs, with defaults.")
+@click.option("--include-preprocess", is_flag=True, help="Takes an image, uint8 [H,W,3], and resizes it itself.")
+@click.option("--include-postprocess", is_flag=True, help="Boxes, masks and the like come on the original image.")
 @click.option("--output", type=ModelPath(), required=True, help="Gets a folder for each format.")
 @click.option("--overwrite", is_flag=True, help="Replace what is in those folders.")
 @click.option("--sample-image", type=ModelPath(), help="An image with objects, to verify the export with.")

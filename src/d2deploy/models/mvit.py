@@ -61,9 +61,12 @@ class MultiScaleAttention(nn.Module):
         channels = plan.out_channels // plan.num_heads
         self.qkv = nn.Linear(plan.in_channels, 3 * plan.out_channels, bias=config.qkv_bias)
         self.proj = nn.Linear(plan.out_channels, plan.out_channels)
-        for name, stride in (("q", plan.stride_q), ("k", plan.stride_kv), ("v", plan.stride_kv)):
-            self.add_module(f"pool_{name}", _pool(channels, config.qkv_pool_kernel, stride))
-            self.add_module(f"norm_{name}", nn.LayerNorm(channels, eps=config.norm_eps))
+        self.pool_q = _pool(channels, config.qkv_pool_kernel, plan.stride_q)
+        self.norm_q = nn.LayerNorm(channels, eps=config.norm_eps)
+        self.pool_k = _pool(channels, config.qkv_pool_kernel, plan.stride_kv)
+        self.norm_k = nn.LayerNorm(channels, eps=config.norm_eps)
+        self.pool_v = _pool(channels, config.qkv_pool_kernel, plan.stride_kv)
+        self.norm_v = nn.LayerNorm(channels, eps=config.norm_eps)
         self.relative_bias: RelativeBias | None = None
         if config.use_rel_pos:
             longer = plan.side // min(plan.stride_q, plan.stride_kv)

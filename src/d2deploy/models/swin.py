@@ -95,11 +95,11 @@ class Stage(nn.Module):
         )
         is_last = index == len(config.depths) - 1
         self.downsample = None if is_last else PatchMerging(channels, config.norm_eps)
-        self.mask = ShiftedWindowMask(config.window_size, shift)
+        self.mask = ShiftedWindowMask(config.window_size, shift) if len(self.blocks) > 1 else None
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x[N,H,W,C] -> this stage's map, of the same shape, and the next one's first."""
-        mask = self.mask(x)
+        mask = self.mask(x) if self.mask is not None else None
         for block in self.blocks:
             x = block(x, mask)
         if self.downsample is not None:

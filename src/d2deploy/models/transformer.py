@@ -39,6 +39,6 @@ class Mlp(nn.Module):
 
 
 def position_table(img_size: int, stride: tuple[int, int], *, cls_token: bool, channels: int) -> nn.Parameter:
-    """A row for each patch of a square image of `img_size` pixels, as it was pre-trained; one before for a class token."""
+    """A row for each patch of the square images of pre-training; before them, if so, one for a class token."""
     patches = (img_size // stride[0]) * (img_size // stride[1])
     return nn.Parameter(torch.zeros(1, patches + int(cls_token), channels))

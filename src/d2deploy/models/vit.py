@@ -7,14 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from d2deploy.config import schema
-from d2deploy.models.norm import make_norm
+from d2deploy.models.norm import LayerNorm
 from d2deploy.models.transformer import Mlp, PatchEmbed, position_table
 from d2deploy.ops.position import AbsolutePosition, RelativeBias
 from d2deploy.ops.windows import WindowMerge, WindowPartition
 
 
 class Attention(nn.Module):
-    """Attention of every cell of a map to every other; `side`: cells a side that the relative positions were made for."""
+    """Attention of each cell of a map to each; `side`: of the map that the relative positions were made for."""
 
     def __init__(self, channels: int, *, num_heads: int, qkv_bias: bool, side: int | None) -> None:
         super().__init__()
@@ -40,19 +40,19 @@ class Attention(nn.Module):
 
 
 class ResBottleneckBlock(nn.Module):
-    """Three convolutions with layer norms, on a map channels first; the norms are beside the convolutions, not in them."""
+    """Three convolutions on a map channels first; their layer norms are beside them, not in them."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         mid = channels // 2
         self.conv1 = nn.Conv2d(channels, mid, 1, bias=False)
-        self.norm1 = make_norm("LN", mid)
+        self.norm1 = LayerNorm(mid)
         self.act1 = nn.GELU()
         self.conv2 = nn.Conv2d(mid, mid, 3, padding=1, bias=False)
-        self.norm2 = make_norm("LN", mid)
+        self.norm2 = LayerNorm(mid)
         self.act2 = nn.GELU()
         self.conv3 = nn.Conv2d(mid, channels, 1, bias=False)
-        self.norm3 = make_norm("LN", channels)
+        self.norm3 = LayerNorm(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """x[N,C,H,W] -> the same shape."""

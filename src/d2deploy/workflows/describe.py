@@ -40,9 +40,16 @@ def _model(spec: ModelSpec) -> list[tuple[str, str]]:
         *(("input", str(tensor)) for tensor in spec.inputs),
         *(("output", str(tensor)) for tensor in spec.outputs),
         ("channels", f"{rule.channel_order}, 0 to 255; mean {rule.pixel_mean} and std {rule.pixel_std} are inside"),
-        ("resizing", f"{resize}; padded at the right and bottom to multiples of {rule.size_divisor}"),
+        ("resizing", f"{resize}; {_padding(spec)}"),
+        *([("results", "on the original image: masks, keypoints, labels are final")] if spec.includes_postprocess else []),
         *_rules(spec),
     ]
+
+
+def _padding(spec: ModelSpec) -> str:
+    if spec.includes_preprocess:
+        return "inside"
+    return f"padded at the right and bottom to multiples of {spec.preprocess.size_divisor}"
 
 
 def _rules(spec: ModelSpec) -> list[tuple[str, str]]:

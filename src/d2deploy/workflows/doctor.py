@@ -112,6 +112,7 @@ def _parts(config: ModelConfig) -> Iterator[str]:
 _UNTOLD = (
     *(schema.ModelConfig, schema.Input, schema.Anchors, schema.Detections, schema.Pooler, schema.BoxHead),
     *(schema.MaskHead, schema.KeypointHead, schema.PanopticCombine, *get_args(schema.Architecture)),
+    *(schema.ConvFCHead, schema.StandardPointHead, schema.ImplicitPointHead, schema.Subdivision),
 )
 
 

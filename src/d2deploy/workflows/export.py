@@ -42,6 +42,8 @@ def export(
     method: str | None = None,
     outputs: str = "ragged",
     threshold_inputs: bool = False,
+    include_preprocess: bool = False,
+    include_postprocess: bool = False,
     overwrite: bool = False,
     verify: bool = True,
     sample_image: np.ndarray | str | Path | None = None,
@@ -52,13 +54,20 @@ def export(
     """Write `model` as `format` into the folder `output`, and prove it against the network.
 
     `outputs`: "ragged", or "padded" to as many rows for each image (docs/architecture.md, The core).
-    `threshold_inputs`: score_threshold and nms_threshold are inputs, float32 scalars, the config's values their defaults.
+    `threshold_inputs`: score_threshold and nms_threshold become inputs, with the config's values as defaults.
+    `include_preprocess`: the input is one image, uint8 [H,W,3], and is resized inside. `include_postprocess`: boxes,
+    masks, keypoints and classes of pixels lie on the original image (docs/architecture.md, The whole way inside).
     Verified on `images`, or on variants of `sample_image`, or of the demo's images when neither is given; the report
     goes into the manifest. Nothing is at `output` unless all went well.
     Raises ExportError, OutputError, MissingExtra, and Mismatch when the export is not the network.
     """
     row, method = find_format(format, method)
-    contract = Contract(outputs=outputs, threshold_inputs=threshold_inputs)
+    contract = Contract(
+        outputs=outputs,
+        threshold_inputs=threshold_inputs,
+        include_preprocess=include_preprocess,
+        include_postprocess=include_postprocess,
+    )
     check_contract(row, contract)
     backend = import_module(f"d2deploy.backends.{row.module}")
     verify = verify and not (row.is_apart and backend.unproven())  # the manifest's options say what was not shown

@@ -91,9 +91,10 @@ class CocoMeasure:
         if outputs["boxes"].shape[-1] == 5:
             raise DatasetError("The model finds rotated boxes, for which there is no COCO AP here. Use verify instead.")
         self._kinds = ["bbox"]
-        if has_masks(coco) and "mask_probs" in outputs:
+        if has_masks(coco) and not outputs.keys().isdisjoint(("mask_probs", "masks")):
             self._kinds.append("segm")
-        if "keypoint_heatmaps" in outputs and any(row.get("keypoints") for row in coco.dataset["annotations"]):
+        has_keypoints = not outputs.keys().isdisjoint(("keypoint_heatmaps", "keypoints"))
+        if has_keypoints and any(row.get("keypoints") for row in coco.dataset["annotations"]):
             self._kinds.append("keypoints")
 
     def add(self, image: Image, result: Result) -> None:

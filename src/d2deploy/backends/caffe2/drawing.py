@@ -31,8 +31,11 @@ def draw(net: Any, init: Any, shapes: dict[str, str]) -> str:
     first_lane = max(x for x, _ in places) + _WIDTH + 170  # labels stand before it
     long = [edge for edge in edges if parts[edge[1]].level - parts[edge[0]].level > 1]
     lanes = {edge[:2]: first_lane + 17 * lane for lane, edge in enumerate(long)}
+    heights = _heights([edge[:2] for edge in long])
     arrows = [
-        _arrow(places[source], places[number], _label(blobs, shapes), lanes.get((source, number), 0))
+        _lane(places[source], places[number], _label(blobs, shapes), lanes[source, number], heights[source, number])
+        if (source, number) in lanes
+        else _arrow(places[source], places[number], _label(blobs, shapes))
         for source, number, blobs in edges
     ]
     width = first_lane + 17 * len(long) + 20
@@ -140,7 +143,7 @@ def _places(parts: list[Part]) -> list[tuple[float, float]]:
             xs = [places[source][0] for source in parts[number].before]
             return sum(xs) / len(xs) if xs else middle
 
-        numbers.sort(key=wanted)
+        numbers.sort(key=lambda number: (bool(parts[number].operators), wanted(number)))  # the net's outputs left
         left = middle - (len(numbers) * (_WIDTH + _GAP_X) - _GAP_X) / 2
         for column, number in enumerate(numbers):
             places[number] = (left + column * (_WIDTH + _GAP_X), 20 + level * (_HEIGHT + _GAP_Y))
@@ -154,18 +157,34 @@ def _label(blobs: set[str], shapes: dict[str, str]) -> str:
     )
 
 
-def _arrow(start: tuple[float, float], end: tuple[float, float], label: str, lane: float) -> str:
-    """Straight down to the next row; further down on a lane of its own, beside all boxes."""
-    if end[1] - start[1] <= _HEIGHT + _GAP_Y:
-        x1, y1, x2, y2 = start[0] + _WIDTH / 2, start[1] + _HEIGHT, end[0] + _WIDTH / 2, end[1]
-        path = f"M{x1:g} {y1:g} C{x1:g} {y1 + _GAP_Y / 2:g} {x2:g} {y2 - _GAP_Y / 2:g} {x2:g} {y2:g}"
-        x, y = (x1 + x2) / 2 + 8, (y1 + y2) / 2 + 4
-    else:
-        # Leaves and arrives at a height of its own, too, so that lines do not cover each other.
-        shift = lane % 97 / 97 * 24 - 12
-        y1, y2 = start[1] + _HEIGHT / 2 + shift, end[1] + _HEIGHT / 2 - shift
-        path = f"M{start[0] + _WIDTH:g} {y1:g} H{lane:g} V{y2:g} H{end[0] + _WIDTH:g}"
-        x, y = end[0] + _WIDTH + 12, y2 - 4
+def _heights(edges: list[tuple[int, int]]) -> dict[tuple[int, int], tuple[int, int]]:
+    """How far below the upper border of its boxes each line leaves and arrives: no two at the same height."""
+    taken: Counter[int] = Counter()
+    heights = {}
+    for edge in edges:
+        for end in edge:
+            taken[end] += 1
+        heights[edge] = tuple(min(14 * taken[end] - 2, _HEIGHT - 4) for end in edge)
+    return heights  # type: ignore[return-value]
+
+
+def _arrow(start: tuple[float, float], end: tuple[float, float], label: str) -> str:
+    """Down to the next row."""
+    x1, y1, x2, y2 = start[0] + _WIDTH / 2, start[1] + _HEIGHT, end[0] + _WIDTH / 2, end[1]
+    path = f"M{x1:g} {y1:g} C{x1:g} {y1 + _GAP_Y / 2:g} {x2:g} {y2 - _GAP_Y / 2:g} {x2:g} {y2:g}"
+    return _line(path, (x1 + x2) / 2 + 8, (y1 + y2) / 2 + 4, label)
+
+
+def _lane(
+    start: tuple[float, float], end: tuple[float, float], label: str, lane: float, heights: tuple[int, int]
+) -> str:
+    """Further down, on a lane of its own beside all boxes."""
+    y1, y2 = start[1] + heights[0], end[1] + heights[1]
+    path = f"M{start[0] + _WIDTH:g} {y1:g} H{lane:g} V{y2:g} H{end[0] + _WIDTH:g}"
+    return _line(path, end[0] + _WIDTH + 14, y2 - 3, label)
+
+
+def _line(path: str, x: float, y: float, label: str) -> str:
     text = f'<text x="{x:g}" y="{y:g}" fill="#445" font-size="10" {_HALO}>{escape(label)}</text>'
     return f'<path d="{path}" fill="none" stroke="#889" marker-end="url(#tip)"/>{text}'
 
@@ -175,7 +194,7 @@ _HALO = 'stroke="white" stroke-width="3" paint-order="stroke"'
 
 def _box(part: Part, place: tuple[float, float]) -> str:
     x, y = place
-    colour = _COLOURS.get(part.title.split(".")[0].split(" ")[0], "#eeeeee" if part.operators else "#ffffff")
+    colour = _COLOURS.get(re.split(r"\W", part.title)[0], "#eeeeee" if part.operators else "#ffffff")
     shown = [(kind, count) for kind, count in part.operators.most_common() if kind not in _HIDDEN] or list(
         part.operators.most_common()
     )

@@ -69,6 +69,9 @@ class _Walk:
         if lower is None:
             self._miss(node, operation(node))
             return
+        if self._has_free_size(node):
+            self._miss(node, f"{operation(node)} with a size that depends on the input")
+            return
         place = Place(self.nets, node, names=self._names(node), is_last_use=self._is_last_use(node))
         try:
             made = lower(place, *args, **kwargs)
@@ -78,6 +81,12 @@ class _Walk:
         self.values[node] = self._blobs(made, node.meta["val"])
         if operation(node).split(".")[0].endswith("_"):
             self._overwrite(node)
+
+    def _has_free_size(self, node: fx.Node) -> bool:
+        """Whether a tensor is made with a size that is a symbol: no lowering here computes with sizes."""
+        symbols = (torch.SymInt, torch.SymFloat, torch.SymBool)
+        makes_tensor = isinstance(node.meta.get("val"), Tensor)
+        return makes_tensor and any(isinstance(used.meta.get("val"), symbols) for used in node.all_input_nodes)
 
     def _overwrite(self, node: fx.Node) -> None:
         """What an operation in place changed is what its argument, by whatever name, is from now on."""
@@ -131,7 +140,11 @@ class _Walk:
 
     def _miss(self, node: fx.Node, what: str) -> None:
         self.missing[what].append(path_of(node))
-        self.values[node] = self._blobs(_names_like(node.meta["val"]), node.meta["val"])
+        like = node.meta.get("val")
+        if isinstance(like, Tensor | list | tuple):
+            self.values[node] = self._blobs(_names_like(like), like)
+        else:  # a number: what computes with it is missing, too
+            self.values[node] = None
 
     def _output(self, node: fx.Node) -> None:
         for item, name in zip(node.args[0], self.outputs, strict=True):  # type: ignore[arg-type]

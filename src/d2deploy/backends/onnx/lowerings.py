@@ -15,6 +15,7 @@ from d2deploy.backends.onnx.division import floor_divide
 from d2deploy.backends.onnx.levels import on_every_level, on_its_level
 from d2deploy.backends.onnx.position import relative_bias
 from d2deploy.backends.onnx.rotated import roi_align_rotated, rotated_nms
+from d2deploy.backends.onnx.whole import WHOLE
 
 LOWEST = -3.4e38
 
@@ -170,7 +171,7 @@ def lowerings(*, fixed: bool = False) -> dict[Callable[..., Any], Callable[..., 
         point_sample,
         relative_bias,
     ]
-    table = {getattr(torch.ops.d2deploy, f.__name__).default: f for f in [*ops, pad_to_multiple]}
+    table = {getattr(torch.ops.d2deploy, f.__name__).default: f for f in [*ops, pad_to_multiple, *WHOLE]}
     table[torch.ops.aten.div.Tensor_mode] = floor_divide  # instead of the exporter's own
     if fixed:
         for f in (roi_align, roi_pool):

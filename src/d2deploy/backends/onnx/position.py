@@ -8,7 +8,7 @@ from typing import Any
 from onnxscript import opset18 as op
 
 
-def relative_bias(q: Any, k: Any, rows: Any, columns: Any, more_queries: bool) -> Any:
+def relative_bias(q: Any, k: Any, rows: Any, columns: Any, *, more_queries: bool) -> Any:
     """See ops/position.py."""
     of_rows = op.Einsum(q, _vectors(rows, q, k, axis=1, more_queries=more_queries), equation="mhwc,hkc->mhwk")
     of_columns = op.Einsum(q, _vectors(columns, q, k, axis=2, more_queries=more_queries), equation="mhwc,wkc->mhwk")
@@ -19,7 +19,8 @@ def relative_bias(q: Any, k: Any, rows: Any, columns: Any, more_queries: bool) -
 
 def _vectors(table: Any, q: Any, k: Any, *, axis: int, more_queries: bool) -> Any:
     """relative_vectors along one axis of q and k."""
-    queries, keys = op.Shape(q, start=axis, end=axis + 1), op.Shape(k, start=axis, end=axis + 1)
+    queries: Any = op.Shape(q, start=axis, end=axis + 1)
+    keys: Any = op.Shape(k, start=axis, end=axis + 1)
     rows = op.Sub(op.Mul(queries if more_queries else keys, _ints(2)), _ints(1))
     stretched = op.Resize(
         op.Unsqueeze(op.Transpose(table, perm=[1, 0]), _ints(0)),
@@ -29,15 +30,16 @@ def _vectors(table: Any, q: Any, k: Any, *, axis: int, more_queries: bool) -> An
         mode="linear",
         coordinate_transformation_mode="half_pixel",
     )
-    all_queries, all_keys = op.Cast(queries, to=1), op.Cast(keys, to=1)  # float32, as everything here is counted
+    all_queries: Any = op.Cast(queries, to=1)  # float32, as everything here is counted
+    all_keys: Any = op.Cast(keys, to=1)
     query, key = op.Unsqueeze(_counted(queries), _ints(1)), _counted(keys)
-    last = op.Sub(all_keys, op.Constant(value_float=1.0))
+    last: Any = op.Sub(all_keys, op.Constant(value_float=1.0))
     if more_queries:
         query_at, key_at = query, op.Mul(key, op.Div(all_queries, all_keys))
         last = op.Div(op.Mul(last, all_queries), all_keys)
     else:
         query_at, key_at = op.Mul(query, op.Div(all_keys, all_queries)), key
-    index = op.Cast(op.Add(op.Sub(query_at, key_at), last), to=7)
+    index: Any = op.Cast(op.Add(op.Sub(query_at, key_at), last), to=7)
     return op.Gather(op.Transpose(op.Squeeze(stretched, _ints(0)), perm=[1, 0]), index)
 
 

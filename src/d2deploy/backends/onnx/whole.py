@@ -7,7 +7,7 @@ a Scan, which needs no room for the probabilities of all of them. Specifications
 
 from typing import Any
 
-from onnxscript import BOOL, DOUBLE, FLOAT, INT64, graph, opset18, script
+from onnxscript import BOOL, DOUBLE, FLOAT, INT32, INT64, graph, opset18, script
 
 from d2deploy.backends.onnx.rotated import FUNCTIONS
 
@@ -216,14 +216,14 @@ def _column(table: Any, number: int) -> Any:
 
 @script(FUNCTIONS, default_opset=op)
 def draw_things(
-    masks: BOOL[...], images: INT64[...], overlap: DOUBLE[...], picture: INT64[...], ids: INT64[...]
-) -> tuple[INT64[...], INT64[...], INT64[...]]:
+    masks: BOOL[...], images: INT64[...], overlap: DOUBLE[...], picture: INT32[...], ids: INT64[...]
+) -> tuple[INT32[...], INT64[...], INT64[...]]:
     """masks[T,H,W] in order, images[T]: number of each's image; picture[N,H,W] and ids[T] come as zeros.
 
     -> picture; ids, 0 where a mask was left out; areas[T] of what was drawn.
     """
     zero, one, first = op.Constant(value_int=0), op.Constant(value_int=1), op.Constant(value_ints=[0])
-    nothing = op.Cast(op.Constant(value_int=0), to=11)
+    nothing, empty = op.Cast(zero, to=11), op.Cast(zero, to=6)
     areas = ids
     places = op.Range(zero, op.Size(ids), one)
     rounds = op.Size(ids)
@@ -233,15 +233,15 @@ def draw_things(
     while going:
         mask = op.Gather(masks, i)
         image = op.Gather(images, i)
-        free = op.And(mask, op.Gather(picture, image) == zero)
-        area = op.Cast(op.ReduceSum(op.Cast(mask, to=7), keepdims=0), to=11)
-        left = op.ReduceSum(op.Cast(free, to=7), keepdims=0)
+        free = op.And(mask, op.Gather(picture, image) == empty)
+        area = op.Cast(op.ReduceSum(op.Cast(mask, to=6), keepdims=0), to=11)
+        left = op.Cast(op.ReduceSum(op.Cast(free, to=6), keepdims=0), to=7)
         taken = (area - op.Cast(left, to=11)) / op.Max(area, op.Cast(one, to=11))
         is_drawn = op.And(area > nothing, taken <= overlap)
         number = op.ReduceMax(op.Where(images == image, ids, zero), first, keepdims=0) + one
         drawn = op.Where(is_drawn, number, zero)
         mine = op.Reshape(layers == image, op.Constant(value_ints=[-1, 1, 1]))
-        picture = op.Where(op.And(mine, op.And(free, is_drawn)), drawn, picture)
+        picture = op.Where(op.And(mine, op.And(free, is_drawn)), op.Cast(drawn, to=6), picture)
         ids = op.Where(places == i, drawn, ids)
         areas = op.Where(places == i, left, areas)
         i = i + one
@@ -264,7 +264,7 @@ def merge_panoptic(
     likely = op.GreaterOrEqual(scores, op.Constant(value_float=score))
     rows = op.Squeeze(op.NonZero(likely), _ints(0))
     classes, images = op.Gather(_flat_column(numbers, 0), rows), op.Gather(_flat_column(numbers, 1), rows)
-    nothing = op.Expand(_int(0), op.Shape(labels))
+    nothing = op.Cast(op.Expand(_int(0), op.Shape(labels)), to=6)
     none = op.Mul(rows, _int(0))
     share = op.Cast(op.Constant(value_float=overlap), to=11)
     picture, ids, areas = draw_things(op.Gather(masks, rows), images, share, nothing, none)
@@ -273,14 +273,14 @@ def merge_panoptic(
     image, id, category, row, area = (op.Unsqueeze(values, _ints(1)) for values in columns)
     things = op.Concat(image, id, op.Expand(_int(1), op.Shape(image)), category, row, area, axis=1)
     picture, stuff = _draw_stuff(picture, labels, things, stuff_area=stuff_area, num_labels=num_labels)
-    return op.Cast(picture, to=6), op.Concat(things, stuff, axis=0)
+    return picture, op.Concat(things, stuff, axis=0)
 
 
 def _draw_stuff(picture: Any, labels: Any, things: Any, *, stuff_area: int, num_labels: int) -> Any:
     """picture[N,H,W] with the kinds of stuff in it, and their rows of segments."""
     images = op.Shape(labels, start=0, end=1)
     image = op.Unsqueeze(op.Range(_int(0), op.Squeeze(images), _int(1)), _ints(1))  # [N,1]
-    is_free = op.Equal(picture, _int(0))
+    is_free = op.Equal(picture, op.Cast(_int(0), to=6))
     cells = op.Add(op.Mul(op.Unsqueeze(image, _ints(2)), _int(num_labels)), labels)
     counts = [
         op.Reshape(
@@ -307,7 +307,7 @@ def _draw_stuff(picture: Any, labels: Any, things: Any, *, stuff_area: int, num_
     of_image, category = op.Gather(places, _ints(0), axis=1), op.Gather(places, _ints(1), axis=1)
     none = op.Expand(_int(0), op.Shape(of_image))
     stuff = op.Concat(of_image, values[0], none, category, op.Sub(none, _int(1)), values[1], axis=1)
-    return op.Where(is_free, pixel_ids, picture), stuff
+    return op.Where(is_free, op.Cast(pixel_ids, to=6), picture), stuff
 
 
 def _flat_column(table: Any, number: int) -> Any:
@@ -316,3 +316,7 @@ def _flat_column(table: Any, number: int) -> Any:
 
 def _int(value: int) -> Any:
     return op.Constant(value_int=value)
+
+
+WHOLE = (find_keypoints, merge_panoptic, paste_masks, resize_image, resize_maps)
+"""Rows of lowerings.lowerings."""

@@ -26,7 +26,7 @@ class Subdivision:
     @property
     def side(self) -> int:
         """Cells a side in the end."""
-        return self.start * 2**self.steps
+        return self.start << self.steps
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from math import prod
 
-from torch import Tensor, nn
+from torch import nn
 
 from d2deploy.config import schema
 from d2deploy.errors import ConfigError

@@ -25,9 +25,9 @@ class NoPooler(nn.Module):
 class PointRendMaskHead(nn.Module):
     """Subdivision: twice the size, then the point head decides about the least sure cells, again and again.
 
-    detectron2's PointRendMaskHead and ImplicitPointRendMaskHead (point_rend/mask_head.py). They differ in what the first
-    layers, `about_box`, tell the point head: a coarse mask, or the point head's own weights. Only the channel of each
-    detection's class is computed.
+    detectron2's PointRendMaskHead and ImplicitPointRendMaskHead (point_rend/mask_head.py). They differ in what the
+    first layers, `about_box`, tell the point head: a coarse mask, or the point head's own weights. Only the channel of
+    each detection's class is computed.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class PointRendMaskHead(nn.Module):
         self.first_points = RegularPoints(subdivision.start)
 
     def forward(self, source: Source, classes: Tensor) -> Tensor:
-        """Feature levels, boxes[D,4] input pixels and image_index[D]; classes[D] int64 -> probabilities [D,side,side]."""
+        """Feature levels, boxes[D,4] input pixels, image_index[D]; classes[D] int64 -> probabilities [D,side,side]."""
         levels, boxes, image_index = source
         seen = torch.cat(self.regular_at(levels, boxes, image_index, self.regular(boxes)), dim=2)
         about = boxes

@@ -105,7 +105,7 @@ class ImplicitPointHead(nn.Module):
         self.register_buffer("positional_encoding_gaussian_matrix", matrix)
 
     def forward(self, features: list[Tensor], points: Tensor, parameters: Tensor, classes: Tensor) -> Tensor:
-        """features at points[R,P,2], parameters[R,num_params], classes[R] int64 -> logits[R,P] of those classes alone."""
+        """features at points[R,P,2], parameters[R,num_params], classes[R] int64 -> logits[R,P] of those classes."""
         parts: list[Tensor] = []
         matrix = self.positional_encoding_gaussian_matrix
         if matrix is not None:

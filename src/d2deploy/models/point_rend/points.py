@@ -18,7 +18,7 @@ def cell_points(index: Tensor, *, width: int, height: int) -> Tensor:
 
 
 def most_unsure(uncertainty: Tensor, count: int) -> Tensor:
-    """Indices of the highest `count` of uncertainty[R,M] -> int64 [R,count]; where M is less, the last stands for more."""
+    """Indices of the highest `count` of uncertainty[R,M] -> int64 [R,count]; M - 1 again and again where M is less."""
     padded = nn.functional.pad(uncertainty, [0, count], value=float("-inf"))
     return padded.topk(count, dim=1)[1].clamp(max=uncertainty.shape[1] - 1)
 
