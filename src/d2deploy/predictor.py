@@ -48,8 +48,8 @@ class Predictor:
 
     @property
     def takes_batches(self) -> bool:
-        """Whether several images can run as one batch: not where resizing is inside."""
-        return not self.spec.includes_preprocess
+        """Whether several images can run as one batch: not where resizing is inside, or the first axis is fixed."""
+        return not self.spec.includes_preprocess and self.spec.inputs[0].shape[0] != 1
 
     def __call__(self, image: ImageFile | np.ndarray, *, proposals: np.ndarray | None = None) -> Result:
         """What the model finds on one image: a file, or an array uint8 [H,W,3] in BGR.

@@ -13,14 +13,23 @@ from d2deploy.ops import LEAVES
 from d2deploy.ops.anchor_grid import AnchorGrid, anchor_grid, cell_anchors
 from d2deploy.ops.boxes import SCALE_CLAMP, clip_boxes, decode_boxes
 from d2deploy.ops.deform_sample import DeformSample
+from d2deploy.ops.find_keypoints import FindKeypoints
+from d2deploy.ops.found import Found
 from d2deploy.ops.image_index import ImageIndex
 from d2deploy.ops.labelled_nms import LabelledNMS
+from d2deploy.ops.merge_panoptic import MergePanoptic
 from d2deploy.ops.nms import NMS
-from d2deploy.ops.paste_masks import PasteMasks, paste_masks
+from d2deploy.ops.paste_masks import PasteMasks
+from d2deploy.ops.point_sample import PointSample
 from d2deploy.ops.position import AbsolutePosition, RelativeBias, WindowBias
 from d2deploy.ops.prepare_images import PrepareImages
+from d2deploy.ops.regular_points import RegularPoints
+from d2deploy.ops.resize_image import ResizeImage
+from d2deploy.ops.resize_maps import ResizeMaps
 from d2deploy.ops.roi_align import RoIAlign
 from d2deploy.ops.roi_align_rotated import RoIAlignRotated
+from d2deploy.ops.roi_pool import RoIPool
+from d2deploy.ops.score_threshold import ScoreThreshold
 from d2deploy.ops.window_mean import WindowMean
 from d2deploy.ops.windows import PadToWindows, Quarter, ShiftedWindowMask, WindowMerge, WindowPartition
 from d2deploy.postprocess import to_instances
@@ -92,12 +101,13 @@ def test_pasting_equals_postprocess() -> None:
     }
     instances = to_instances(outputs, input_size=(48, 64), image_size=(48, 64))
     assert len(instances) == 6 and instances.pred_masks is not None
-    ours = paste_masks(probs, torch.tensor(boxes), height=48, width=64, threshold=0.5).numpy()
+    ours = PasteMasks()(probs, torch.tensor(boxes), torch.tensor([[48, 64]])).numpy()
     assert np.count_nonzero(ours ^ instances.pred_masks) <= 1  # float32 sums in another order
 
 
 def test_pasting_a_full_mask_fills_its_box() -> None:
-    pasted = PasteMasks()(torch.ones(1, 28, 28), torch.tensor([[10.0, 5, 30, 25]]), 40, 50)
+    pasted = PasteMasks()(torch.ones(1, 28, 28), torch.tensor([[10.0, 5, 30, 25]]), torch.tensor([[20, 50], [40, 30]]))
+    assert pasted.shape == (1, 40, 50)
     assert pasted.sum() == 400 and pasted[0, 5:25, 10:30].all()
 
 
@@ -117,13 +127,15 @@ LEAF_CASES: dict[type[torch.nn.Module], tuple[torch.nn.Module, list[tuple[Any, .
     PasteMasks: (
         PasteMasks(),
         [
-            (torch.rand(2, 7, 7), torch.tensor([[1.0, 1, 9, 9], [2, 2, 5, 5]]), 12, 10),
-            (torch.rand(0, 7, 7), torch.zeros(0, 4), 3, 3),
+            (torch.rand(2, 7, 7), torch.tensor([[1.0, 1, 9, 9], [2, 2, 5, 5]]), torch.tensor([[12, 10]])),
+            (torch.rand(0, 7, 7), torch.zeros(0, 4), torch.tensor([[3, 3], [2, 9]])),
         ],
     ),
     AbsolutePosition: (AbsolutePosition(), [(torch.rand(1, 2, 3, 3), torch.rand(2, h, 4, 5)) for h in (3, 7)]),
     PadToWindows: (PadToWindows(4), [(torch.rand(2, 3, 4, 5),), (torch.rand(1, 3, 1, 9),)]),
     Quarter: (Quarter(), [(torch.rand(2, 3, 4, 5),), (torch.rand(1, 2, 1, 2),)]),
+    RegularPoints: (RegularPoints(4), [(torch.zeros(3, 2),), (torch.zeros(0, 2),)]),
+    ScoreThreshold: (ScoreThreshold(0.5), [(torch.tensor([[0.4, 0.5, 0.6]]),), (torch.zeros(0, 2),)]),
     RelativeBias: (
         RelativeBias(more_queries=False),
         [(torch.rand(2, h, 3, 4), torch.rand(2, 2 * h, 5, 4), torch.rand(9, 4), torch.rand(9, 4)) for h in (1, 4)],
@@ -146,4 +158,6 @@ def test_leaves_script_without_a_device_inside(leaf: type[torch.nn.Module]) -> N
 
 
 def test_every_leaf_is_tested() -> None:
-    assert set(LEAVES) == {*LEAF_CASES, DeformSample, LabelledNMS, NMS, RoIAlign, RoIAlignRotated}
+    elsewhere = {DeformSample, Found, LabelledNMS, NMS, PointSample, RoIAlign, RoIAlignRotated, RoIPool}
+    whole = {FindKeypoints, MergePanoptic, ResizeImage, ResizeMaps}  # test_whole.py
+    assert set(LEAVES) == {*LEAF_CASES} | elsewhere | whole

@@ -149,6 +149,7 @@ class _Source:
 
 class _Predictor:
     takes_proposals = False
+    takes_batches = True
 
     def __init__(self, source, *, device="cpu"):
         self.spec, self.found, self.noisy = source.spec, source.found, source.noisy

@@ -6,6 +6,8 @@ from d2deploy.errors import ExportError
 
 OUTPUT_FORMS = ("ragged", "padded")
 """How outputs come: rows of all images in one list, or as many rows for each image."""
+SIGNATURES = ("d2deploy", "detectron2")
+"""How the model is called: as docs/architecture.md says, or as detectron2's own exports are (signature.py)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,6 +18,7 @@ class Contract:
     threshold_inputs: bool = False  # score and NMS threshold are inputs
     include_preprocess: bool = False  # it takes an image and resizes it itself
     include_postprocess: bool = False  # it answers on the original image
+    signature: str = "d2deploy"
 
     @property
     def changes(self) -> tuple[str, ...]:
@@ -48,6 +51,7 @@ _ROWS = (
         runtime_extra="torch",
         summary="one .ts file; runs in Python and C++ with libtorch alone",
         methods=("tracing", "scripting"),
+        contract=("outputs", *_WHOLE, "signature"),
     ),
     Format(
         name="onnx",
@@ -86,6 +90,13 @@ def check_contract(row: Format, contract: Contract) -> None:
     """Raises ExportError for what does not exist, or what the format cannot do; says which formats can."""
     if contract.outputs not in OUTPUT_FORMS:
         raise ExportError(f"There is no form of outputs {contract.outputs!r}. Forms: {', '.join(OUTPUT_FORMS)}.")
+    if contract.signature not in SIGNATURES:
+        raise ExportError(f"There is no signature {contract.signature!r}. Signatures: {', '.join(SIGNATURES)}.")
+    if contract.signature != "d2deploy" and len(contract.changes) > 1:
+        raise ExportError(
+            "--signature detectron2 says all of what goes in and comes out. Leave out the other options that do, such as "
+            "--outputs."
+        )
     if contract.outputs == "padded" and (contract.include_preprocess or contract.include_postprocess):
         raise ExportError(
             "--outputs padded is for runtimes of one shape, --include-preprocess and --include-postprocess are for "

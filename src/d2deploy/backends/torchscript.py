@@ -15,32 +15,36 @@ import torch
 from d2deploy.artifact import Artifact, write_artifact
 from d2deploy.backends.capture import Exportable, quiet, sample_inputs, swapped
 from d2deploy.backends.eager import TorchRunner, check_device
+from d2deploy.backends.signature import SignatureRunner, like_detectron2
 from d2deploy.errors import ArtifactError
 from d2deploy.ops import LEAVES
 
 FILE = "model.ts"
 
 
-def export(model: Exportable, folder: Path, *, method: str = "tracing") -> Artifact:
-    """Write model.ts and the manifest into `folder`. method: "tracing" or "scripting"."""
+def export(model: Exportable, folder: Path, *, method: str = "tracing", signature: str = "d2deploy") -> Artifact:
+    """Write model.ts and the manifest into `folder`. method: "tracing" or "scripting"; signature: see signature.py."""
     with quiet():
-        module = METHODS[method](model)
+        if signature == "detectron2":
+            module, spec = like_detectron2(model, method)
+        else:
+            module, spec = METHODS[method](model), model.spec
         buffer = io.BytesIO()
-        described = {"d2deploy.json": json.dumps(dataclasses.asdict(model.spec))}
+        described = {"d2deploy.json": json.dumps(dataclasses.asdict(spec))}
         torch.jit.save(module, buffer, _extra_files=described)
     (folder / FILE).write_bytes(buffer.getbuffer())
     return write_artifact(
         folder,
         format="torchscript",
         file=FILE,
-        spec=model.spec,
+        spec=spec,
         source=model.source,
         made_with={"torch": torch.__version__},
-        options={"method": method},
+        options={"method": method, **({"signature": signature} if signature != "d2deploy" else {})},
     )
 
 
-def load(artifact: Artifact, device: str = "cpu") -> TorchRunner:
+def load(artifact: Artifact, device: str = "cpu") -> TorchRunner | SignatureRunner:
     """A runner for the file. Raises ArtifactError when torch cannot read it, DeviceError."""
     check_device(device)
     try:
@@ -48,6 +52,8 @@ def load(artifact: Artifact, device: str = "cpu") -> TorchRunner:
             module = torch.jit.load(str(artifact.file), map_location=device)
     except RuntimeError as error:
         raise ArtifactError(f"{artifact.file} cannot be loaded as TorchScript: {error}. Export again.") from error
+    if artifact.manifest.options.get("signature") == "detectron2":
+        return SignatureRunner(module, artifact.spec, method=artifact.manifest.options["method"], device=device)
     return TorchRunner(module, artifact.spec, device)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from d2deploy.artifact import Artifact, check_free
-from d2deploy.backends import FORMATS, OUTPUT_FORMS, Contract, check_contract
+from d2deploy.backends import FORMATS, OUTPUT_FORMS, SIGNATURES, Contract, check_contract
 from d2deploy.cli.options import ModelPath, data, network
 from d2deploy.cli.progress import progress_bar
 from d2deploy.cli.source import data_of, load_model
@@ -33,6 +33,13 @@ if TYPE_CHECKING:
 @click.option("--threshold-inputs", is_flag=True, help="Score and NMS threshold become inputs, with defaults.")
 @click.option("--include-preprocess", is_flag=True, help="Takes an image, uint8 [H,W,3], and resizes it itself.")
 @click.option("--include-postprocess", is_flag=True, help="Boxes, masks and the like come on the original image.")
+@click.option(
+    "--signature",
+    type=click.Choice(SIGNATURES),
+    default="d2deploy",
+    show_default=True,
+    help="detectron2: a TorchScript file to be called as those of detectron2's own exporter.",
+)
 @click.option("--output", type=ModelPath(), required=True, help="Gets a folder for each format.")
 @click.option("--overwrite", is_flag=True, help="Replace what is in those folders.")
 @click.option("--sample-image", type=ModelPath(), help="An image with objects, to verify the export with.")

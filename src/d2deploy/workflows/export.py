@@ -44,6 +44,7 @@ def export(
     threshold_inputs: bool = False,
     include_preprocess: bool = False,
     include_postprocess: bool = False,
+    signature: str = "d2deploy",
     overwrite: bool = False,
     verify: bool = True,
     sample_image: np.ndarray | str | Path | None = None,
@@ -57,6 +58,7 @@ def export(
     `threshold_inputs`: score_threshold and nms_threshold become inputs, with the config's values as defaults.
     `include_preprocess`: the input is one image, uint8 [H,W,3], and is resized inside. `include_postprocess`: boxes,
     masks, keypoints and classes of pixels lie on the original image (docs/architecture.md, The whole way inside).
+    `signature`: "d2deploy", or "detectron2": called as what its own exporter writes, TorchScript alone.
     Verified on `images`, or on variants of `sample_image`, or of the demo's images when neither is given; the report
     goes into the manifest. Nothing is at `output` unless all went well.
     Raises ExportError, OutputError, MissingExtra, and Mismatch when the export is not the network.
@@ -67,6 +69,7 @@ def export(
         threshold_inputs=threshold_inputs,
         include_preprocess=include_preprocess,
         include_postprocess=include_postprocess,
+        signature=signature,
     )
     check_contract(row, contract)
     backend = import_module(f"d2deploy.backends.{row.module}")
@@ -74,9 +77,10 @@ def export(
     output = Path(output)
     _refuse_foreign(output, overwrite)
     exported = _variant(model, contract)
+    signed = {"signature": signature} if "signature" in row.contract else {}
     samples = (images or sample_images(sample_image, model.spec)) if verify else ()
     with writing_to(output, overwrite=overwrite) as folder:
-        artifact: Artifact = backend.export(exported, folder, method=method)
+        artifact: Artifact = backend.export(exported, folder, method=method, **signed)
         if verify:
             report = verify_artifact(artifact, against=model, images=samples, budget=budget, progress=progress)
             report.raise_if_bad()

@@ -33,7 +33,13 @@ def draw(net: Any, init: Any, shapes: dict[str, str]) -> str:
     lanes = {edge[:2]: first_lane + 17 * lane for lane, edge in enumerate(long)}
     heights = _heights([edge[:2] for edge in long])
     arrows = [
-        _lane(places[source], places[number], _label(blobs, shapes), lanes[source, number], heights[source, number])
+        _lane(
+            places[source],
+            places[number],
+            _label(blobs, shapes),
+            lane=lanes[source, number],
+            heights=heights[source, number],
+        )
         if (source, number) in lanes
         else _arrow(places[source], places[number], _label(blobs, shapes))
         for source, number, blobs in edges
@@ -64,6 +70,8 @@ def _size(size: str, axis: int, divisor: int) -> str:
         return "N" if re.fullmatch(r"s\d+", size) else "rows"
     letter = "HW"[axis - 2] if axis in (2, 3) else "?"
     times = re.fullmatch(r"(?:(\d+)\*)?u\d+", size)
+    if not times and not re.fullmatch(r"s\d+", size):
+        return "..."  # rounded on the way: a level above the multiples
     stride = divisor // int(times[1] or 1) if times else 1
     return f"{letter}/{stride}" if stride > 1 else letter
 
@@ -176,7 +184,7 @@ def _arrow(start: tuple[float, float], end: tuple[float, float], label: str) -> 
 
 
 def _lane(
-    start: tuple[float, float], end: tuple[float, float], label: str, lane: float, heights: tuple[int, int]
+    start: tuple[float, float], end: tuple[float, float], label: str, *, lane: float, heights: tuple[int, int]
 ) -> str:
     """Further down, on a lane of its own beside all boxes."""
     y1, y2 = start[1] + heights[0], end[1] + heights[1]

@@ -27,7 +27,8 @@ for _name, _schema in _SCHEMAS.items():
 
 
 @torch.library.register_fake("d2deploy::caffe2_prepare")
-def _(images: Tensor, image_sizes: Tensor, mean: list[float], std: list[float], divisor: int) -> Tensor:
+def _(images: Tensor, image_sizes: Tensor, *rule: int) -> Tensor:
+    divisor = rule[-1]
     if divisor == 1:
         return torch.empty_like(images)
     context = torch.library.get_ctx()
@@ -36,31 +37,12 @@ def _(images: Tensor, image_sizes: Tensor, mean: list[float], std: list[float], 
 
 
 @torch.library.register_fake("d2deploy::caffe2_proposals")
-def _(
-    logits: list[Tensor],
-    deltas: list[Tensor],
-    image_sizes: Tensor,
-    cells: list[float],
-    strides: list[int],
-    pre_nms: int,
-    post_nms: int,
-    nms_threshold: float,
-    min_size: float,
-) -> Tensor:
+def _(logits: list[Tensor], deltas: list[Tensor], image_sizes: Tensor, *_: object) -> Tensor:
     return logits[0].new_empty([torch.library.get_ctx().new_dynamic_size(), 5])
 
 
 @torch.library.register_fake("d2deploy::caffe2_pool")
-def _(
-    features: list[Tensor],
-    rois: Tensor,
-    scales: list[float],
-    size: int,
-    sampling_ratio: int,
-    aligned: bool,
-    min_level: int,
-    max_level: int,
-) -> Tensor:
+def _(features: list[Tensor], rois: Tensor, scales: list[float], size: int, *_: object) -> Tensor:
     return features[0].new_empty([rois.shape[0], features[0].shape[1], size, size])
 
 
@@ -70,15 +52,7 @@ def _(rois: Tensor, deltas: Tensor, image_sizes: Tensor, weights: list[float]) -
 
 
 @torch.library.register_fake("d2deploy::caffe2_detections")
-def _(
-    scores: Tensor,
-    boxes: Tensor,
-    splits: Tensor,
-    score_threshold: float,
-    nms_threshold: float,
-    max_out: int,
-    agnostic: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _(scores: Tensor, boxes: Tensor, splits: Tensor, *_: object) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     found = torch.library.get_ctx().new_dynamic_size()
     return boxes.new_empty([found, 4]), boxes.new_empty([found]), boxes.new_empty([found]), torch.empty_like(splits)
 

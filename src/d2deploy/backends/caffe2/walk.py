@@ -65,7 +65,7 @@ class _Walk:
             return
         lower = LOWERINGS.get(node.target)
         self.nets.path = module_of(node)
-        args, kwargs = self._given(node.args), self._given(node.kwargs)
+        args, kwargs = self._arguments(node)
         if lower is None:
             self._miss(node, operation(node))
             return
@@ -112,6 +112,15 @@ class _Walk:
         if isinstance(made, list | tuple):
             return [self._blobs(item, each) for item, each in zip(made, like, strict=True)]
         return made
+
+    def _arguments(self, node: fx.Node) -> tuple[list[Any], dict[str, Any]]:
+        """A lowering is given three arguments by place and those after them by their names in the node's schema."""
+        args, kwargs = list(self._given(node.args)), dict(self._given(node.kwargs))
+        if isinstance(node.target, torch._ops.OpOverload):
+            names = [argument.name for argument in node.target._schema.arguments]
+            kwargs |= dict(zip(names[3:], args[3:]))
+            args = args[:3]
+        return args, kwargs
 
     def _given(self, argument: Any) -> Any:
         return fx.node.map_aggregate(argument, lambda item: self._value(item))

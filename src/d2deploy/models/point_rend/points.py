@@ -14,7 +14,9 @@ from d2deploy.ops.point_sample import PointSample
 def cell_points(index: Tensor, *, width: int, height: int) -> Tensor:
     """The centres of cells index[R,P] int64 of a height x width grid, row by row -> points[R,P,2] float32."""
     row = index.div(width, rounding_mode="floor")
-    return torch.stack(((index - row * width + 0.5) / width, (row + 0.5) / height), dim=-1)
+    column = index - row * width
+    # Not index + 0.5: in a traced file that number is a float64 tensor, and so the sum of it and whole numbers.
+    return torch.stack(((column.float() + 0.5) / width, (row.float() + 0.5) / height), dim=-1)
 
 
 def most_unsure(uncertainty: Tensor, count: int) -> Tensor:

@@ -43,8 +43,9 @@ def relu(place: Place, x: Blob) -> str:
 
 def clamp(place: Place, x: Blob, low: float | None = None, high: float | None = None) -> str:
     """Clip."""
-    bounds: dict[str, Any] = {"min": low, "max": high}
-    return place.emit("Clip", x, **{name: float(bound) for name, bound in bounds.items() if bound is not None})
+    given = {"min": low, "max": high}
+    bounds: dict[str, Any] = {name: float(bound) for name, bound in given.items() if bound is not None}
+    return place.emit("Clip", x, **bounds)
 
 
 def hardtanh(place: Place, x: Blob, low: float = -1.0, high: float = 1.0) -> str:

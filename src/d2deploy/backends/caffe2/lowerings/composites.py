@@ -18,7 +18,7 @@ IM_INFO = "im_info"
 _UPRIGHT = {"angle_bound_on": 1, "angle_bound_lo": -180, "angle_bound_hi": 180, "clip_angle_thresh": 1.0}
 
 
-def prepare(place: Place, images: Blob, sizes: Blob, mean: list[float], std: list[float], divisor: int) -> str:
+def prepare(place: Place, images: Blob, sizes: Blob, mean: list[float], *, std: list[float], divisor: int) -> str:
     """Normalise, zero what lies beyond im_info's height and width, then add zeros up to a multiple of `divisor`."""
     centred = place.emit("Sub", images, place.constant(np.reshape(mean, (-1, 1, 1)), "mean"), part="centred")
     normal = place.emit("Div", centred, place.constant(np.reshape(std, (-1, 1, 1)), "std"), part="normalised")
@@ -64,6 +64,7 @@ def proposals(
     logits: list[Blob],
     deltas: list[Blob],
     sizes: Blob,
+    *,
     cells: list[float],
     strides: list[int],
     pre_nms: int,
@@ -146,6 +147,7 @@ def pool(
     features: list[Blob],
     rois: Blob,
     scales: list[float],
+    *,
     size: int,
     sampling_ratio: int,
     aligned: bool,
@@ -178,7 +180,7 @@ def pool(
     return place.emit("ReplaceNaN", pooled, value=0.0)
 
 
-def boxes(place: Place, rois: Blob, deltas: Blob, sizes: Blob, weights: list[float]) -> list[str]:
+def boxes(place: Place, rois: Blob, deltas: Blob, sizes: Blob, *, weights: list[float]) -> list[str]:
     """BBoxTransform: boxes of every class, clipped, and how many rows each image has."""
     return place.emit_many(
         "BBoxTransform",
@@ -194,23 +196,15 @@ def boxes(place: Place, rois: Blob, deltas: Blob, sizes: Blob, weights: list[flo
     )
 
 
-def detections(
-    place: Place,
-    scores: Blob,
-    all_boxes: Blob,
-    splits: Blob,
-    score_threshold: float,
-    nms_threshold: float,
-    max_out: int,
-    agnostic: bool,
-) -> list[str]:
-    """BoxWithNMSLimit: rows by image, class and falling score."""
-    return limit(place, [scores, all_boxes, splits], score_threshold, nms_threshold, max_out, agnostic)
+def detections(place: Place, scores: Blob, all_boxes: Blob, splits: Blob, **rule: Any) -> list[str]:
+    """BoxWithNMSLimit: rows by image, class and falling score. rule: see `limit`."""
+    return limit(place, [scores, all_boxes, splits], **rule)
 
 
 def limit(
     place: Place,
     inputs: "list[Blob | str]",
+    *,
     score_threshold: float,
     nms_threshold: float,
     max_out: int,

@@ -19,18 +19,17 @@ def dense(
     logits: list[Blob],
     deltas: list[Blob],
     sizes: Blob,
+    *,
     cells: list[float],
     strides: list[int],
     weights: list[float],
     num_classes: int,
     topk: int,
-    score_threshold: float,
-    nms_threshold: float,
-    max_out: int,
+    **rule: Any,
 ) -> list[str]:
     """RetinaNet: per level the `topk` best (anchor, class) pairs, then BoxWithNMSLimit over all of them.
 
-    That operator wants a score for each class: a pair's row has its score in its class's column and 0 elsewhere.
+    rule: score_threshold, nms_threshold, max_out. That operator wants a score for each class: a pair's row has its score in its class's column and 0 elsewhere.
     """
     anchors_of = np.reshape(np.array(cells, np.float32), (len(strides), -1, 4))
     levels = [
@@ -50,7 +49,7 @@ def dense(
     splits = place.emit(
         "ConstantFill", batch, part="splits_of", input_as_shape=1, value=float(topk * len(strides)), dtype=1
     )
-    return limit(place, [table, boxes, splits], score_threshold, nms_threshold, max_out, True)
+    return limit(place, [table, boxes, splits], agnostic=True, **rule)
 
 
 class _Level:

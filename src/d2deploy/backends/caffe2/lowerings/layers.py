@@ -20,6 +20,7 @@ def conv2d(
     x: Blob,
     weight: Blob,
     bias: Blob | None = None,
+    *,
     stride: Any = 1,
     padding: Any = 0,
     dilation: Any = 1,
@@ -45,6 +46,7 @@ def conv_transpose2d(
     x: Blob,
     weight: Blob,
     bias: Blob | None = None,
+    *,
     stride: Any = 1,
     padding: Any = 0,
     output_padding: Any = 0,
@@ -77,7 +79,14 @@ def linear(place: Place, x: Blob, weight: Blob, bias: Blob | None = None) -> str
 
 
 def max_pool2d(
-    place: Place, x: Blob, kernel: Any, stride: Any = (), padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
+    place: Place,
+    x: Blob,
+    kernel: Any,
+    stride: Any = (),
+    *,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
 ) -> str:
     """MaxPool."""
     if ceil_mode or _pair(dilation) != [1, 1]:
@@ -97,6 +106,7 @@ def avg_pool2d(
     x: Blob,
     kernel: Any,
     stride: Any = (),
+    *,
     padding: Any = 0,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
@@ -124,7 +134,14 @@ def adaptive_avg_pool2d(place: Place, x: Blob, size: Sequence[int]) -> str:
 
 
 def group_norm(
-    place: Place, x: Blob, groups: int, weight: Blob | None = None, bias: Blob | None = None, eps: float = 1e-5, *_: Any
+    place: Place,
+    x: Blob,
+    groups: int,
+    weight: Blob | None = None,
+    *,
+    bias: Blob | None = None,
+    eps: float = 1e-5,
+    **_: Any,
 ) -> str:
     """GroupNorm: its argument for the number of groups is `group`, whatever the operator's own text says."""
     channels = x.like.shape[1]
@@ -138,20 +155,22 @@ def batch_norm(
     x: Blob,
     weight: Blob | None,
     bias: Blob | None,
-    mean: Blob,
-    variance: Blob,
+    *,
+    running_mean: Blob,
+    running_var: Blob,
     training: bool,
-    momentum: float,
     eps: float,
-    *_: Any,
+    **_: Any,
 ) -> str:
     """Where it could not be multiplied into a convolution."""
     if training:
         raise CannotLower("a batch norm in training mode")
-    channels = mean.like.shape[0]
+    channels = running_mean.like.shape[0]
     gamma = weight or place.constant(np.ones(channels), "ones")
     beta = bias or place.constant(np.zeros(channels), "zeros")
-    return place.emit("SpatialBN", x, gamma, beta, mean, variance, is_test=1, epsilon=float(eps), order="NCHW")
+    return place.emit(
+        "SpatialBN", x, gamma, beta, running_mean, running_var, is_test=1, epsilon=float(eps), order="NCHW"
+    )
 
 
 def upsample_nearest2d(place: Place, x: Blob, size: Any, scales: Sequence[float] | None) -> str:
@@ -161,14 +180,16 @@ def upsample_nearest2d(place: Place, x: Blob, size: Any, scales: Sequence[float]
     return place.emit("ResizeNearest", x, order="NCHW", height_scale=float(scales[0]), width_scale=float(scales[1]))
 
 
-def upsample_bilinear2d(place: Place, x: Blob, size: Any, align_corners: bool, scales: Sequence[float] | None) -> str:
+def upsample_bilinear2d(
+    place: Place, x: Blob, size: Any, align_corners: bool, *, scale_factors: Sequence[float] | None
+) -> str:
     """By an even factor: the border repeated once, then a transposed convolution with the weights of the line.
 
     Caffe2's UpsampleBilinear aligns corners, which is another function.
     """
-    if align_corners or scales is None or scales[0] != scales[1] or scales[0] % 2:
+    if align_corners or scale_factors is None or scale_factors[0] != scale_factors[1] or scale_factors[0] % 2:
         raise CannotLower("bilinear resizing other than by an even factor, corners not aligned")
-    factor, channels = int(scales[0]), int(x.like.shape[1])
+    factor, channels = int(scale_factors[0]), int(x.like.shape[1])
     distance = np.abs((np.arange(2 * factor) + 0.5) / factor - 1)
     line = 1 - distance
     kernel = np.broadcast_to(line[:, None] * line, (channels, 1, 2 * factor, 2 * factor))

@@ -30,7 +30,7 @@ def cat(place: Place, blobs: list[Blob], axis: int = 0) -> str:
     return place.concat(list(blobs), axis % blobs[0].rank)
 
 
-def cut(place: Place, x: Blob, axis: int = 0, start: Any = None, end: Any = None, step: int = 1) -> str:
+def cut(place: Place, x: Blob, axis: int = 0, start: Any = None, *, end: Any = None, step: int = 1) -> str:
     """Slice. Its ends count from one behind the last: -1 is "to the end"."""
     start, end = start or 0, _to_end(end)
     if step != 1 or not isinstance(start, int) or not isinstance(end, int):

@@ -1,0 +1,152 @@
+"""TorchScript files to be called as detectron2's own: what callers of those rely on, and that the answers are right."""
+
+import importlib.util
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from d2deploy.artifact import Artifact, read_artifact
+from d2deploy.backends.signature import FIELDS
+from d2deploy.errors import ExportError
+from d2deploy.models.build import Model
+from d2deploy.runner import open_runner
+from d2deploy.workflows.export import export
+from d2deploy.workflows.sample import sample_images
+from d2deploy.workflows.verify import Budget, verify
+
+_spec = importlib.util.spec_from_file_location("families", Path(__file__).with_name("test_families.py"))
+assert _spec is not None and _spec.loader is not None
+families: Any = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(families)
+network = families.network  # the fixture
+
+METHODS = ("tracing", "scripting")
+BOXES = ["pred_boxes", "pred_classes"]
+# Family -> detectron2's fields, in the order of the alphabet as its flattened Instances are (export/flatten.py).
+EXPORTED = {
+    "cascade": [*BOXES, "pred_masks", "scores"],
+    "keypoint": [*BOXES, "pred_keypoint_heatmaps", "pred_keypoints", "scores"],
+    "retinanet": [*BOXES, "scores"],
+    "rotated": [*BOXES, "scores"],
+}
+
+
+def exported(model: Model, method: str, folder: Path) -> Artifact:
+    return export(model, "torchscript", folder / method, method=method, signature="detectron2", verify=False)
+
+
+def image_and_answer(model: Model, height: int, width: int) -> tuple[Tensor, dict[str, Tensor]]:
+    """Noise, and the core's outputs for it."""
+    image = torch.rand((3, height, width), generator=torch.Generator().manual_seed(height)) * 255
+    with torch.inference_mode():
+        outputs = model.core(image[None], torch.tensor([[height, width]]))
+    return image, {tensor.name: output for tensor, output in zip(model.spec.outputs, outputs, strict=True)}
+
+
+@pytest.mark.parametrize("family", EXPORTED)
+def test_a_traced_model_takes_an_image_and_gives_a_tuple(family: str, network: Any, tmp_path: Path) -> None:
+    model, names = network(family), EXPORTED[family]
+    module = torch.jit.load(str(exported(model, "tracing", tmp_path).file))
+    assert sorted(names) == names
+    for size in ((96, 128), (70, 101), (64, 1)):
+        image, expected = image_and_answer(model, *size)
+        answer = module(image)
+        assert isinstance(answer, tuple) and len(answer) == len(names) + 1
+        assert answer[-1].tolist() == list(size) and answer[-1].dtype == torch.int64
+        check(dict(zip(names, answer, strict=False)), expected, is_clipped=family == "retinanet", size=size)
+
+
+@pytest.mark.parametrize("family", EXPORTED)
+def test_a_scripted_model_takes_dicts_and_gives_dicts(family: str, network: Any, tmp_path: Path) -> None:
+    model, names = network(family), EXPORTED[family]
+    module = torch.jit.load(str(exported(model, "scripting", tmp_path).file))
+    answers = []
+    for size in ((96, 128), (70, 101)):
+        image, expected = image_and_answer(model, *size)
+        # Their C++ sample gives a tuple of one dict; a list is what the Python model takes.
+        (answer,) = module(({"image": image},))
+        assert sorted(answer) == names
+        check(answer, expected, is_clipped=False, size=size)
+        (again,) = module([{"image": image, "height": torch.tensor(480), "width": torch.tensor(640)}])
+        assert all(torch.equal(again[name], answer[name]) for name in names)
+        answers.append((image, answer))
+    both = module([{"image": image} for image, _ in answers])
+    assert [sorted(answer) for answer in both] == [names, names]
+    for name in names:
+        torch.testing.assert_close(both[0][name], answers[0][1][name], atol=1e-3, rtol=1e-4)
+
+
+def check(answer: dict[str, Tensor], expected: dict[str, Tensor], *, is_clipped: bool, size: tuple[int, int]) -> None:
+    if is_clipped:
+        height, width = size
+        clipped = expected["boxes"].clamp(min=0).minimum(torch.tensor([width, height, width, height]).float())
+        has_area = (clipped[:, 2:] > clipped[:, :2]).all(1)
+        expected = {name: output[has_area] for name, output in {**expected, "boxes": clipped}.items()}
+    assert len(expected["scores"]) > (3 if min(size) > 1 else -1)
+    for name, field in FIELDS.items():
+        if name in expected:
+            theirs = expected[name][:, None] if name == "mask_probs" else expected[name]
+            assert answer[field].dtype == theirs.dtype
+            torch.testing.assert_close(answer[field], theirs, atol=1e-4, rtol=1e-4)
+    if "pred_keypoints" in answer:
+        points, boxes = answer["pred_keypoints"], answer["pred_boxes"]
+        assert points.shape == (len(boxes), expected["keypoint_heatmaps"].shape[1], 3)
+        inside = (points[:, :, :2] >= boxes[:, None, :2] - 1) & (points[:, :, :2] <= boxes[:, None, 2:] + 1)
+        assert inside.all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_their_callers_rely_on(method: str, network: Any, tmp_path: Path) -> None:
+    """A buffer that says where the model is, also where no norm has one; whole numbers for pixels; no device inside."""
+    module = torch.jit.load(str(exported(network("layer norm"), method, tmp_path).file))
+    assert [name for name, _ in module.named_buffers()][:1] == ["pixel_mean"]
+    image = torch.full((3, 64, 96), 127, dtype=torch.uint8)
+    for given in (image, image.float()):
+        answer = module(given) if method == "tracing" else module(({"image": given},))
+        assert answer
+    assert not re.findall(r"Device = prim::Constant\[value=", str(module.inlined_graph))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("family", ["cascade", "retinanet"])
+def test_predictor_runs_it(family: str, method: str, network: Any, tmp_path: Path) -> None:
+    model = network(family)
+    artifact = read_artifact(exported(model, method, tmp_path).path)
+    assert artifact.manifest.options == {"method": method, "signature": "detectron2"}
+    images = sample_images(None, model.spec)
+    report = verify(artifact, against=model, images=images, budget=Budget(mask_iou=0.95))
+    assert report.ok, str(report)
+    assert report.total.pairs > 20
+    runner = open_runner(artifact)
+    arrays = families.inputs_of(model, families.BATCHES["three"], proposals=0)
+    outputs = dict(zip((tensor.name for tensor in runner.outputs), runner(*arrays), strict=True))
+    assert set(outputs["image_index"].tolist()) >= {0, 1} and outputs["image_index"].dtype == np.int64
+    assert len(outputs["boxes"]) == len(outputs["image_index"])
+    runner.close()
+    with pytest.raises(ValueError, match="closed"):
+        runner(*arrays)
+
+
+@pytest.mark.parametrize("family", ["semantic", "panoptic", "proposals", "given proposals"])
+def test_what_detectron2_does_not_export(family: str, network: Any, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="--signature detectron2: for .* Leave the option out"):
+        exported(network(family), "tracing", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("format", "options", "message"),
+    [
+        ("onnx", {"signature": "detectron2"}, "onnx has no --signature. Formats that have it: torchscript"),
+        ("torchscript", {"signature": "caffe2"}, "no signature 'caffe2'. Signatures: d2deploy, detectron2"),
+        ("torchscript", {"signature": "detectron2", "outputs": "padded"}, "Leave out the other options that do"),
+    ],
+)
+def test_refused(format: str, options: dict[str, str], message: str, network: Any, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=re.escape(message)):
+        export(network("retinanet"), format, tmp_path / "out", **options)  # type: ignore[arg-type]
