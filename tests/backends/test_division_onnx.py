@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from d2deploy.backends.capture import quiet
 from d2deploy.backends.onnx.lowerings import lowerings
 
-
 FREE = torch.export.Dim.DYNAMIC
 
 

@@ -134,7 +134,7 @@ def test_predictor_runs_it(family: str, method: str, network: Any, tmp_path: Pat
 
 @pytest.mark.parametrize("family", ["semantic", "panoptic", "proposals", "given proposals"])
 def test_what_detectron2_does_not_export(family: str, network: Any, tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="--signature detectron2: for .* Leave the option out"):
+    with pytest.raises(ExportError, match=r"--signature detectron2: for .* Leave the option out"):
         exported(network(family), "tracing", tmp_path)
     assert list(tmp_path.iterdir()) == []
 

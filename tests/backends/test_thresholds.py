@@ -86,7 +86,8 @@ def all_scores(source: Any) -> np.ndarray:
 
 def test_the_rpn_keeps_its_own(network: Any) -> None:
     made = variant(network("cascade"), Contract(threshold_inputs=True))
-    assert sorted(made.core.names) == [
+    names: Any = made.core.names
+    assert sorted(names) == [
         "roi_heads.select.above.threshold",
         "roi_heads.select.nms.iou_threshold",
     ]

@@ -110,6 +110,8 @@ class Fields(nn.Module):
 class Traced(nn.Module):
     """image[C,H,W], raw and of any type -> the fields of `Fields.names`, and image_size[2] int64."""
 
+    pixel_mean: Tensor
+
     def __init__(self, core: nn.Module, spec: ModelSpec, *, is_clipped: bool) -> None:
         super().__init__()
         self.core, self.fields, self.image_size = core, Fields(spec), ImageSize()
@@ -132,6 +134,8 @@ class Traced(nn.Module):
 
 class Scripted(nn.Module):
     """({"image": [C,H,W]},), or a list of such dicts -> for each a dict of the fields of `Fields.names`."""
+
+    pixel_mean: Tensor
 
     def __init__(self, core: nn.Module, spec: ModelSpec) -> None:
         super().__init__()

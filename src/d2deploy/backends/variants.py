@@ -24,9 +24,7 @@ def variant(model: Exportable, contract: Contract) -> Exportable:
     if key not in made:
         shaped = padded(model) if contract.outputs == "padded" else model
         if contract.include_preprocess or contract.include_postprocess:
-            shaped = whole(
-                shaped, preprocess=contract.include_preprocess, postprocess=contract.include_postprocess
-            )
+            shaped = whole(shaped, preprocess=contract.include_preprocess, postprocess=contract.include_postprocess)
         made[key] = with_threshold_inputs(shaped) if contract.threshold_inputs else shaped
     return made[key]
 

@@ -12,7 +12,7 @@ from d2deploy.config import schema
 from d2deploy.config.schema import ModelConfig
 
 Shapes = Mapping[str, tuple[int, ...]]
-_BLOCKS = {(2, 2, 2, 2): 18, (3, 4, 6, 3): 50, (3, 4, 23, 3): 101, (3, 8, 36, 3): 152}
+_BLOCKS: dict[tuple[int, ...], int] = {(2, 2, 2, 2): 18, (3, 4, 6, 3): 50, (3, 4, 23, 3): 101, (3, 8, 36, 3): 152}
 _STAGES = ("res2", "res3", "res4", "res5")
 
 

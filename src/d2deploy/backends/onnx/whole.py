@@ -113,9 +113,7 @@ def paste_masks(probs: Any, boxes: Any, original_sizes: Any, threshold: float) -
     """See ops/paste_masks.py."""
     limits = op.ReduceMax(original_sizes, _ints(0), keepdims=0)
     rows, columns = (
-        op.Add(
-            op.Cast(op.Range(_int(0), op.Gather(limits, _int(axis)), _int(1)), to=1), op.Constant(value_float=0.5)
-        )
+        op.Add(op.Cast(op.Range(_int(0), op.Gather(limits, _int(axis)), _int(1)), to=1), op.Constant(value_float=0.5))
         for axis in (0, 1)
     )
     masks = paste_each(
@@ -297,9 +295,13 @@ def _draw_stuff(picture: Any, labels: Any, things: Any, *, stuff_area: int, num_
     ]
     seen, free = counts
     label = op.Constant(value_ints=list(range(num_labels)))
-    large = op.And(op.And(op.Greater(seen, _int(0)), op.GreaterOrEqual(free, _int(stuff_area))), op.Greater(label, _int(0)))
+    large = op.And(
+        op.And(op.Greater(seen, _int(0)), op.GreaterOrEqual(free, _int(stuff_area))), op.Greater(label, _int(0))
+    )
     drawn = op.Cast(large, to=7)
-    before = op.ReduceSum(op.Cast(op.Equal(image, op.Unsqueeze(_flat_column(things, 0), _ints(0))), to=7), _ints(1), keepdims=1)
+    before = op.ReduceSum(
+        op.Cast(op.Equal(image, op.Unsqueeze(_flat_column(things, 0), _ints(0))), to=7), _ints(1), keepdims=1
+    )
     ids = op.Mul(drawn, op.Add(op.CumSum(drawn, _int(1)), before))
     pixel_ids = op.Reshape(op.Gather(op.Reshape(ids, _ints(-1)), op.Reshape(cells, _ints(-1))), op.Shape(labels))
     places = op.Transpose(op.NonZero(large), perm=[1, 0])
