@@ -12,6 +12,7 @@ import torch
 from families import FAMILIES
 
 from d2deploy import load_model
+from d2deploy.artifact import Artifact
 from d2deploy.backends.capture import swapped
 from d2deploy.config.model import read_model_config
 from d2deploy.models.build import Model, build_model
@@ -81,7 +82,7 @@ def that_can_find_nothing(model: Model) -> tuple[Model, list[np.ndarray]]:
     return with_score_threshold(model, best + 0.01), arrays
 
 
-def inputs_of(model: Model, sizes: list[tuple[int, int]], *, proposals: int) -> list[np.ndarray]:
+def inputs_of(model: Model | Artifact, sizes: list[tuple[int, int]], *, proposals: int) -> list[np.ndarray]:
     """Noise, and boxes in it: `proposals` for the first image, one less for each further one."""
     random = np.random.default_rng(5)
     images = random.uniform(0, 255, (len(sizes), 3, *sizes[0])).astype(np.float32)

@@ -1,7 +1,6 @@
 """Every family in every kind of file: what it finds is what the network finds."""
 
 import re
-import zipfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -12,8 +11,11 @@ import pytest
 import torch
 from families import CASES, FAMILIES, GAPS, KINDS, PARTS_OF
 from networks import inputs_of, that_can_find_nothing
+from other_device import run_elsewhere
 
 from d2deploy.artifact import Artifact
+from d2deploy.backends import FORMATS
+from d2deploy.backends.capture import quiet
 from d2deploy.errors import D2DeployError
 from d2deploy.models.build import Model
 from d2deploy.runner import Runner, open_runner
@@ -45,7 +47,9 @@ def case(network: Callable[[str], Model]) -> Callable[[str], tuple[Model, list[n
 def marked(family: str, kind: str) -> Any:
     reason = GAPS.get((family, kind))
     error = (AssertionError, D2DeployError)
-    return pytest.param(family, kind, marks=[pytest.mark.xfail(strict=True, raises=error, reason=reason)] * bool(reason))
+    return pytest.param(
+        family, kind, marks=[pytest.mark.xfail(strict=True, raises=error, reason=reason)] * bool(reason)
+    )
 
 
 @pytest.mark.parametrize(("family", "kind"), [marked(*case) for case in CASES])
@@ -73,10 +77,30 @@ def is_list(spec: Any) -> bool:
 
 
 def check_shapes(model: Model, exported: Runner, eager: Runner, arrays: list[np.ndarray]) -> None:
-    """Shapes and types of outputs; maps also by value. What is found in noise is often a tie: images settle that."""
+    """Shapes and types; maps also by value, and that of nothing there is nothing. What noise has may be a tie."""
     found = zip(model.spec.outputs, exported(*arrays), eager(*arrays), strict=True)
     for spec, ours, theirs in found:
-        assert (ours.shape, ours.dtype) == (theirs.shape, theirs.dtype) and ours.dtype == spec.dtype
+        assert (ours.shape[1:], ours.dtype) == (theirs.shape[1:], theirs.dtype) and ours.dtype == spec.dtype
+        assert bool(len(ours)) == bool(len(theirs))
         if not is_list(spec):
-            assert 0 < np.abs(theirs).max() < np.inf
+            assert ours.shape == theirs.shape and 0 < np.abs(theirs).max() < np.inf
             assert np.abs(ours - theirs).max() <= 1e-4 * np.abs(theirs).max()
+
+
+def check_devices(artifact: Artifact) -> None:
+    """No device is written into the file, and all that it makes is made where its inputs are."""
+    with quiet():
+        module = torch.jit.load(str(artifact.file))
+    text = str(module.inlined_graph)
+    assert len(text.splitlines()) > 300
+    assert not re.findall(r"Device = prim::Constant\[value=", text)
+    inputs = inputs_of(artifact, [(64, 96), (40, 50)], proposals=7)
+    for output, spec in zip(run_elsewhere(module, tuple(map(torch.from_numpy, inputs))), artifact.spec.outputs):
+        assert str(output.dtype) == f"torch.{spec.dtype}" and output.numel() > 0
+
+
+def test_what_is_left_out_is_said() -> None:
+    assert all(reason and case in CASES for case, reason in GAPS.items())
+    assert all(family in FAMILIES and others for family, others in PARTS_OF.items())
+    assert {other for others in PARTS_OF.values() for other in others} <= FAMILIES.keys() - PARTS_OF.keys()
+    assert {kind.partition("-")[0] for kind in KINDS} == {row.name for row in FORMATS.values() if not row.is_apart}

@@ -94,8 +94,8 @@ def check_contract(row: Format, contract: Contract) -> None:
         raise ExportError(f"There is no signature {contract.signature!r}. Signatures: {', '.join(SIGNATURES)}.")
     if contract.signature != "d2deploy" and len(contract.changes) > 1:
         raise ExportError(
-            "--signature detectron2 says all of what goes in and comes out. Leave out the other options that do, such as "
-            "--outputs."
+            "--signature detectron2 says all of what goes in and comes out. Leave out the other options that do, such "
+            "as --outputs."
         )
     if contract.outputs == "padded" and (contract.include_preprocess or contract.include_postprocess):
         raise ExportError(
