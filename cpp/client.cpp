@@ -36,6 +36,9 @@ Artifact open_artifact(const fs::path& path, const Runtime& runtime) {
                 runtime.format + ". " +
                 (other == programs.end() ? "Run it from Python." : "Run " + other->second + "."));
   }
+  if (artifact.manifest.is_like_detectron2)
+    throw Error("The artifact " + path.string() +
+                " has the signature of detectron2, for programs that were written for that. Export it without.");
   check_spec(artifact.spec());
   return artifact;
 }

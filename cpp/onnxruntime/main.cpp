@@ -17,6 +17,12 @@ using d2deploy::Outputs;
 using d2deploy::Runner;
 using d2deploy::Tensor;
 
+constexpr std::pair<DType, OrtElementType> TYPES[] = {{DType::float32, ORT_FLOAT},
+                                                      {DType::int64, ORT_INT64},
+                                                      {DType::int32, ORT_INT32},
+                                                      {DType::uint8, ORT_UINT8},
+                                                      {DType::boolean, ORT_BOOL}};
+
 const OrtApi& api() {
   static const OrtApi* const table = OrtGetApiBase()->GetApi(1);
   if (!table) throw Error("This ONNX Runtime has no API of version 1. Link another one.");
@@ -78,12 +84,12 @@ class Session {
 
  private:
   std::shared_ptr<OrtValue> to_value(const Tensor& tensor) const {
-    const bool is_float = tensor.dtype == DType::float32;
-    const std::size_t bytes = tensor.size() * (is_float ? sizeof(float) : sizeof(std::int64_t));
+    OrtElementType type{};
+    for (const auto& [ours, theirs] : TYPES)
+      if (ours == tensor.dtype) type = theirs;
     return make<OrtValue>(api().ReleaseValue, "ONNX Runtime takes no such input", [&](auto out) {
-      return api().CreateTensorWithDataAsOrtValue(memory_.get(), const_cast<void*>(tensor.data.get()), bytes,
-                                                  tensor.shape.data(), tensor.shape.size(),
-                                                  is_float ? ORT_FLOAT : ORT_INT64, out);
+      return api().CreateTensorWithDataAsOrtValue(memory_.get(), const_cast<void*>(tensor.data.get()), tensor.bytes(),
+                                                  tensor.shape.data(), tensor.shape.size(), type, out);
     });
   }
 
@@ -100,7 +106,9 @@ class Session {
     check(api().GetDimensions(info.get(), shape.data(), rank), what);
     check(api().GetTensorElementType(info.get(), &type), what);
     check(api().GetTensorMutableData(value.get(), &data), what);
-    const DType dtype = type == ORT_FLOAT ? DType::float32 : type == ORT_INT64 ? DType::int64 : DType::other;
+    DType dtype = DType::other;
+    for (const auto& [ours, theirs] : TYPES)
+      if (theirs == type) dtype = ours;
     return {dtype, std::move(shape), {value, data}};
   }
 

@@ -1,7 +1,9 @@
-/// The part of ONNX Runtime's C API that is used here, for libraries that come without headers, as the Python package does.
+/// The part of ONNX Runtime's C API that is used here, for libraries that come without headers, as the Python package
+/// does.
 ///
-/// Facts: onnxruntime_c_api.h. The first version's table of functions never changes: newer versions only append. Functions
-/// stand at their place in it; what is between them is not used. Each returns null, or a status that must be released.
+/// Facts: onnxruntime_c_api.h. The first version's table of functions never changes: newer versions only append.
+/// Functions stand at their place in it; what is between them is not used. Each returns null, or a status that must
+/// be released.
 #pragma once
 
 #include <cstddef>
@@ -19,7 +21,7 @@ struct OrtTensorTypeAndShapeInfo;
 struct OrtSessionOptions;
 
 enum OrtLoggingLevel : int { ORT_LOGGING_LEVEL_ERROR = 3 };
-enum OrtElementType : int { ORT_FLOAT = 1, ORT_INT64 = 7 };
+enum OrtElementType : int { ORT_FLOAT = 1, ORT_UINT8 = 2, ORT_INT32 = 6, ORT_INT64 = 7, ORT_BOOL = 9 };
 enum OrtAllocatorType : int { ORT_ARENA_ALLOCATOR = 1 };
 enum OrtMemType : int { ORT_MEM_TYPE_DEFAULT = 0 };
 

@@ -21,19 +21,25 @@ using d2deploy::Runner;
 using d2deploy::Shape;
 using d2deploy::Tensor;
 
+const std::pair<DType, ov::element::Type> TYPES[] = {{DType::float32, ov::element::f32},
+                                                     {DType::int64, ov::element::i64},
+                                                     {DType::int32, ov::element::i32},
+                                                     {DType::uint8, ov::element::u8},
+                                                     {DType::boolean, ov::element::boolean}};
+
 ov::Tensor to_openvino(const Tensor& tensor) {
-  const ov::Shape shape(tensor.shape.begin(), tensor.shape.end());
-  return {tensor.dtype == DType::float32 ? ov::element::f32 : ov::element::i64, shape,
-          const_cast<void*>(tensor.data.get())};
+  ov::element::Type type;
+  for (const auto& [ours, theirs] : TYPES)
+    if (ours == tensor.dtype) type = theirs;
+  return {type, ov::Shape(tensor.shape.begin(), tensor.shape.end()), const_cast<void*>(tensor.data.get())};
 }
 
 /// `request` owns the memory of its results, so it lives as long as they do.
 Tensor from_openvino(const std::shared_ptr<ov::InferRequest>& request, const std::string& name) {
   const ov::Tensor tensor = request->get_tensor(name);
-  const auto type = tensor.get_element_type();
-  const DType dtype = type == ov::element::f32   ? DType::float32
-                      : type == ov::element::i64 ? DType::int64
-                                                 : DType::other;
+  DType dtype = DType::other;
+  for (const auto& [ours, theirs] : TYPES)
+    if (theirs == tensor.get_element_type()) dtype = ours;
   const ov::Shape shape = tensor.get_shape();
   const auto owner = std::make_shared<std::pair<std::shared_ptr<ov::InferRequest>, ov::Tensor>>(request, tensor);
   return {dtype, Shape(shape.begin(), shape.end()), {owner, tensor.get_size() > 0 ? tensor.data() : nullptr}};

@@ -62,17 +62,19 @@ void read(const std::string& file) {
   write_pixels(image);
 }
 
+template <typename T, typename Read>
+Tensor numbers(const Json& json, Shape shape, Read read) {
+  std::vector<T> found;
+  for (const Json& number : json.at("data").array("data")) found.push_back(static_cast<T>(read(number)));
+  return d2deploy::to_tensor<T>(std::move(shape), std::move(found));
+}
+
 Tensor to_tensor(const Json& json) {
   Shape shape;
   for (const Json& edge : json.at("shape").array("shape")) shape.push_back(edge.whole("shape"));
-  if (json.at("dtype").text("dtype") == "int64") {
-    std::vector<std::int64_t> numbers;
-    for (const Json& number : json.at("data").array("data")) numbers.push_back(number.whole("data"));
-    return d2deploy::to_tensor(DType::int64, shape, std::move(numbers));
-  }
-  std::vector<float> numbers;
-  for (const Json& number : json.at("data").array("data")) numbers.push_back(static_cast<float>(number.number("data")));
-  return d2deploy::to_tensor(DType::float32, shape, std::move(numbers));
+  const auto whole = [](const Json& number) { return number.whole("data"); };
+  if (json.at("dtype").text("dtype") == "int64") return numbers<std::int64_t>(json, shape, whole);
+  return numbers<float>(json, shape, [](const Json& number) { return number.number("data"); });
 }
 
 Size to_size(const Json& json) {

@@ -20,15 +20,24 @@ using d2deploy::Outputs;
 using d2deploy::Runner;
 using d2deploy::Tensor;
 
+constexpr std::pair<DType, at::ScalarType> TYPES[] = {{DType::float32, at::kFloat},
+                                                      {DType::int64, at::kLong},
+                                                      {DType::int32, at::kInt},
+                                                      {DType::uint8, at::kByte},
+                                                      {DType::boolean, at::kBool}};
+
 at::Tensor to_torch(const Tensor& tensor) {
-  const auto type = tensor.dtype == DType::float32 ? at::kFloat : at::kLong;
+  at::ScalarType type{};
+  for (const auto& [ours, theirs] : TYPES)
+    if (ours == tensor.dtype) type = theirs;
   return at::from_blob(const_cast<void*>(tensor.data.get()), tensor.shape, at::TensorOptions().dtype(type));
 }
 
 Tensor from_torch(const at::Tensor& tensor) {
   const auto whole = std::make_shared<at::Tensor>(tensor.cpu().contiguous());
-  const auto type = whole->scalar_type();
-  const DType dtype = type == at::kFloat ? DType::float32 : type == at::kLong ? DType::int64 : DType::other;
+  DType dtype = DType::other;
+  for (const auto& [ours, theirs] : TYPES)
+    if (theirs == whole->scalar_type()) dtype = ours;
   return {dtype, whole->sizes().vec(), {whole, whole->const_data_ptr()}};
 }
 

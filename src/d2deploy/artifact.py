@@ -238,8 +238,9 @@ class Artifact:
             raise ArtifactError(
                 f"{self.path}: its thresholds are fixed. Export again, with other ones or with --threshold-inputs."
             )
-        given = {name: value for name, value in (("score", score), ("nms", nms)) if value is not None}
-        spec = dataclasses.replace(spec, thresholds=dataclasses.replace(spec.thresholds, **given))
+        old = spec.thresholds
+        new = dataclasses.replace(old, score=old.score if score is None else score, nms=old.nms if nms is None else nms)
+        spec = dataclasses.replace(spec, thresholds=new)
         return Artifact(self.path, dataclasses.replace(self.manifest, spec=spec))
 
     def check_hashes(self) -> None:

@@ -1,6 +1,7 @@
 """Thresholds given beside a config: the same options for every kind of config and of detector."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from d2deploy.config.node import Node
 from d2deploy.config.thresholds import with_thresholds
 from d2deploy.errors import ConfigError
 
-GIVEN = {"score_thresh": 0.3, "nms_thresh": 0.6, "max_detections": 7}
+GIVEN: dict[str, Any] = {"score_thresh": 0.3, "nms_thresh": 0.6, "max_detections": 7}
 DETECTORS = {
     "two stages": "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_1x",
     "two stages, C4": "COCO-Detection/faster_rcnn_R_50_C4_1x",
@@ -66,6 +67,7 @@ def test_without_detections(architecture: str, tmp_path: Path) -> None:
 
 def test_own_parts_read_the_config_themselves() -> None:
     config = read_model_config(DETECTORS["two stages"])
+    assert config.detections is not None and isinstance(config.architecture, schema.GeneralizedRCNN)
     heads = schema.RegisteredROIHeads(
         part=schema.Registered(name="MyHeads", cfg=Node({})),
         detections=config.detections,

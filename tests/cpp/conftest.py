@@ -36,7 +36,7 @@ REGION = 1e-3  # share of the picture's pixels
 Tool = Callable[[str], Path]
 
 
-def compiler() -> str | None:
+def find_compiler() -> str | None:
     return next(filter(None, map(shutil.which, (os.environ.get("CXX", "c++"), "g++", "clang++"))), None)
 
 
@@ -44,7 +44,7 @@ def what_is_missing() -> str | None:
     """Why the clients cannot be built here; None: they can, and must."""
     if not shutil.which("cmake"):
         return "cmake is not installed"
-    if not (found := compiler()):
+    if not (found := find_compiler()):
         return "there is no C++ compiler"
     seen = subprocess.run([found, "-x", "c++", "-E", "-"], input=NEEDED, capture_output=True, text=True)
     if seen.returncode:
@@ -75,6 +75,12 @@ def tool() -> Tool:
             run = subprocess.run(command, capture_output=True, text=True)
             assert run.returncode == 0, f"{' '.join(command)}\n{run.stdout[-4000:]}\n{run.stderr[-4000:]}"
     return lambda name: BUILD / f"d2deploy_{name}"
+
+
+@pytest.fixture(scope="session")
+def compiler() -> str | None:
+    """The C++ compiler; None: there is none, and `tool` skips."""
+    return find_compiler()
 
 
 @cache

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import re
 import struct
 import subprocess
 import zlib
@@ -311,3 +312,14 @@ def test_results(name, sizes, tool, check_same):
         names = {"class_names": spec.class_names, "sem_seg_names": spec.sem_seg_names}
         rows += check_same([ours], [to_json(found, **names, file="image")])
     assert rows > 3 or name == "none"
+
+
+def test_the_example_compiles(tool, compiler, tmp_path):
+    """That of docs/cpp.md."""
+    tool("check")
+    repo = Path(__file__).parents[2]
+    (example,) = re.findall(r"^```cpp\n(.*?)^```$", (repo / "docs/cpp.md").read_text(), re.DOTALL | re.MULTILINE)
+    (tmp_path / "example.cpp").write_text(example)
+    command = [compiler, "-std=c++17", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", f"-I{repo / 'cpp/include'}"]
+    ran = subprocess.run([*command, tmp_path / "example.cpp"], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr

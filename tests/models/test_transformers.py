@@ -1,5 +1,10 @@
 """Vision transformers in small: captured at one size and run at others, and each option of the constructors."""
 
+import gzip
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +13,10 @@ from torch import Tensor, nn
 
 from d2deploy.backends.capture import swapped
 from d2deploy.config import schema
+from d2deploy.config.model import read_model_config
+from d2deploy.config.zoo import zoo_models
 from d2deploy.models.backbone import build_backbone
+from d2deploy.models.build import build_model
 from d2deploy.ops import LEAVES
 
 
@@ -164,3 +172,48 @@ def test_keys_of_what_no_official_config_has() -> None:
     assert vit["pos_embed"] == [1, 17, 32]
     assert list(swin["absolute_pos_embed"].shape) == [1, 16, 56, 56]
     assert list(mvit["pos_embed"].shape) == [1, 257, 16]
+
+
+MANIFESTS = json.loads(gzip.decompress((Path(__file__).parents[1] / "golden/manifests.json.gz").read_bytes()))
+COCO = "projects/ViTDet/configs/COCO"
+BASES = {
+    "vitdet": f"{COCO}/mask_rcnn_vitdet_b_100ep.py",
+    "swin": f"{COCO}/cascade_mask_rcnn_swin_b_in21k_50ep.py",
+    "ViTDet/mvit": f"{COCO}/cascade_mask_rcnn_mvitv2_b_in21k_100ep.py",
+    "MViTv2/mvit": "projects/MViTv2/configs/mask_rcnn_mvitv2_t_3x.py",  # no norm in the pyramid
+}
+# Blocks of each size, and channels of the first stage (ViT: of all).
+SIZES = {
+    "vitdet_b": (12, 768),
+    "vitdet_l": (24, 1024),
+    "vitdet_h": (32, 1280),
+    "swin_b": (24, 128),
+    "swin_l": (24, 192),
+    "mvitv2_t": (10, 96),
+    "mvitv2_s": (16, 96),
+    "mvitv2_b": (24, 96),
+    "mvitv2_l": (48, 144),
+    "mvitv2_h": (80, 192),
+}
+OFFICIAL = [model.name for model in zoo_models() if model.name.startswith(("ViTDet/", "MViTv2/"))]
+
+
+def unnumbered(names: Iterable[str]) -> set[str]:
+    """Names of a backbone's parameters whatever the block."""
+    return {re.sub(r"\.\d+\.", ".#.", name) for name in names if name.startswith("backbone.")}
+
+
+@pytest.mark.parametrize("name", OFFICIAL)
+def test_every_official_one_can_be_built(name: str) -> None:
+    """Names are those that detectron2 gave for a smaller one of the family, as many blocks as its size has."""
+    assert len(OFFICIAL) == 29
+    with torch.device("meta"):
+        core: Any = build_model(read_model_config(name))
+    shapes = {key: list(tensor.shape) for key, tensor in core.state_dict().items()}
+    short = re.sub(r"(COCO|LVIS)/cascade_mask_rcnn_|(COCO|LVIS)/mask_rcnn_|cascade_mask_rcnn_|mask_rcnn_", "", name)
+    family = next(part for part in BASES if part in short)
+    assert unnumbered(shapes) == unnumbered(MANIFESTS[BASES[family]])
+    blocks, channels = next(size for part, size in SIZES.items() if part in name)
+    assert sum(key.endswith(".mlp.fc1.weight") for key in shapes) == blocks
+    assert next(shape for key, shape in shapes.items() if key.endswith("patch_embed.proj.weight"))[0] == channels
+    assert list(core.backbone.out_strides.values()) == [4, 8, 16, 32, 64]

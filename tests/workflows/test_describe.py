@@ -71,6 +71,14 @@ def test_another_rule():
     assert "center_threshold 0.1" in described(panoptic=None, panoptic_deeplab=DEEPLAB)["segments"]
 
 
+def test_what_is_inside():
+    assert described()["resizing"].endswith("padded at the right and bottom to multiples of 32")
+    assert "results" not in described()
+    found = described(includes_preprocess=True, includes_postprocess=True)
+    assert found["resizing"] == "shorter edge 800, longer at most 1333; inside, with the padding"
+    assert found["results"].startswith("on the original image")
+
+
 def test_many_names_are_cut():
     names = tuple(f"class{i}" for i in range(1203))
     found = described(num_classes=1203, class_names=names)

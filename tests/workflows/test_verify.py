@@ -253,6 +253,29 @@ def test_a_batch_is_one_row_an_image_and_progress_is_told(run):
     assert told == [(0, 2), (1, 2), (2, 2)]
 
 
+def test_a_model_that_takes_one_image_is_not_compared_with_a_batch(run, monkeypatch):
+    """Padding images to one size changes their borders a little: both run one by one then."""
+    sizes = []
+    takes = {"eager": True, "onnx": False}
+
+    class Single(_Predictor):
+        def __init__(self, source, *, device="cpu"):
+            super().__init__(source, device=device)
+            self.takes_batches = takes[source.format]
+
+        def batch(self, images, **options):
+            sizes.append(len(images))
+            return super().batch(images, **options)
+
+    monkeypatch.setattr(module, "Predictor", Single)
+    report = run(instances(ONE), instances(ONE), images=[Sample("batch", (BLACK,) * 3)])
+    assert report.ok and len(report.rows) == 3 and sizes == [1] * 6
+    sizes.clear()
+    takes["onnx"] = True
+    run(instances(ONE), instances(ONE), images=[Sample("batch", (BLACK,) * 3)])
+    assert sizes == [3, 3]
+
+
 def test_an_unreadable_image_is_the_user_s_error(run, tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"not an image")
     with pytest.raises(ImageError, match=r"a\.jpg"):

@@ -1,5 +1,5 @@
-/// Centres of things in a heat map, and which of them each pixel points to: the first half of Panoptic-DeepLab. The rules of
-/// src/d2deploy/postprocess/centers.py.
+/// Centres of things in a heat map, and which of them each pixel points to: the first half of Panoptic-DeepLab. The
+/// rules of src/d2deploy/postprocess/centers.py.
 #pragma once
 
 #include <algorithm>
@@ -40,8 +40,8 @@ inline std::vector<float> spread_highest(std::vector<float> map, Size size, int 
 
 }  // namespace centers
 
-/// Row by row: where `heatmap` [height, width] is high, and highest within nms_kernel pixels. The top_k-th best and what
-/// equals it are left out.
+/// Row by row: where `heatmap` [height, width] is high, and highest within nms_kernel pixels. The top_k-th best and
+/// what equals it are left out.
 inline std::vector<Center> find_centers(const std::vector<float>& heatmap, Size size, const PanopticDeepLabRule& rule) {
   const auto highest = centers::spread_highest(heatmap, size, static_cast<int>(rule.nms_kernel));
   const float threshold = static_cast<float>(std::max(rule.center_threshold, 0.0));

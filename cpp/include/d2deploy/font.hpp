@@ -107,7 +107,8 @@ constexpr std::array<std::string_view, 94> GLYPHS{
     "..... ..... .#..# #.##. ..... ..... ..... .....",  // ~
 };
 
-/// Whether the dot at (row, column) of a character is set. What is no printable ASCII looks like '?', a blank like nothing.
+/// Whether the dot at (row, column) of a character is set. What is no printable ASCII looks like '?', a blank like
+/// nothing.
 constexpr bool has_dot(char character, int row, int column) {
   if (character == ' ') return false;
   const char known = character > ' ' && character < 0x7F ? character : '?';

@@ -24,6 +24,11 @@ struct Preprocess {
   std::int64_t size_divisor;  // height and width of the input tensor are multiples of it
 };
 
+/// What the graph applies; of a model that is told its thresholds when it runs, what it is told.
+struct Thresholds {
+  float score, nms;
+};
+
 /// How instances and semantic labels become one picture.
 struct PanopticRule {
   double overlap;           // an instance of which more than this share is taken already is left out
@@ -53,8 +58,11 @@ struct ModelSpec {
   Preprocess preprocess;
   std::vector<std::string> class_names;    // of detections; empty when nobody knows them
   std::vector<std::string> sem_seg_names;  // of the channels of sem_seg; empty when nobody knows them
+  std::optional<Thresholds> thresholds;
   std::optional<PanopticRule> panoptic;
   std::optional<PanopticDeepLabRule> panoptic_deeplab;
+  bool includes_preprocess = false;   // its input is one image, and it resizes it
+  bool includes_postprocess = false;  // its outputs are results on the original image
 
   std::string class_name(std::int64_t id) const { return name_in(class_names, id); }
   std::string channel_name(std::int64_t id) const { return name_in(sem_seg_names, id); }
@@ -73,6 +81,7 @@ struct Manifest {
   std::string format;                         // "torchscript", "onnx", "openvino"
   std::string file;                           // the model file, relative to the folder
   std::map<std::string, std::string> hashes;  // file -> SHA-256
+  bool is_like_detectron2 = false;            // called as detectron2's own exports are
   ModelSpec spec;
 };
 
@@ -122,15 +131,26 @@ inline PanopticDeepLabRule panoptic_deeplab(const Json& json) {
   return rule;
 }
 
+inline bool flag(const Json& object, const std::string& name) {
+  const Json* found = object.find(name);
+  return found && found->boolean(name);
+}
+
+inline Thresholds thresholds(const Json& json) {
+  return {static_cast<float>(json.at("score").number("score")), static_cast<float>(json.at("nms").number("nms"))};
+}
+
 inline ModelSpec spec(const Json& json) {
-  ModelSpec spec{json.at("meta_architecture").text("meta_architecture"),
-                 tensors(json.at("inputs"), "inputs"),
-                 tensors(json.at("outputs"), "outputs"),
-                 preprocess(json.at("preprocess")),
-                 texts(json.at("class_names"), "class_names"),
-                 texts(json.at("sem_seg_names"), "sem_seg_names"),
-                 {},
-                 {}};
+  ModelSpec spec;
+  spec.meta_architecture = json.at("meta_architecture").text("meta_architecture");
+  spec.inputs = tensors(json.at("inputs"), "inputs");
+  spec.outputs = tensors(json.at("outputs"), "outputs");
+  spec.preprocess = preprocess(json.at("preprocess"));
+  spec.class_names = texts(json.at("class_names"), "class_names");
+  spec.sem_seg_names = texts(json.at("sem_seg_names"), "sem_seg_names");
+  spec.includes_preprocess = flag(json, "includes_preprocess");
+  spec.includes_postprocess = flag(json, "includes_postprocess");
+  if (const Json& values = json.at("thresholds"); !values.is_null()) spec.thresholds = thresholds(values);
   if (const Json& rule = json.at("panoptic"); !rule.is_null()) spec.panoptic = panoptic(rule);
   if (const Json& rule = json.at("panoptic_deeplab"); !rule.is_null()) spec.panoptic_deeplab = panoptic_deeplab(rule);
   return spec;
@@ -140,8 +160,12 @@ inline ModelSpec spec(const Json& json) {
 
 /// The manifest in a JSON document. Raises Error that names the field that is not as it must be.
 inline Manifest to_manifest(const Json& json) {
-  Manifest manifest{
-      json.at("format").text("format"), json.at("file").text("file"), {}, manifest_json::spec(json.at("spec"))};
+  Manifest manifest;
+  manifest.format = json.at("format").text("format");
+  manifest.file = json.at("file").text("file");
+  manifest.spec = manifest_json::spec(json.at("spec"));
+  const Json* signature = json.at("options").find("signature");
+  manifest.is_like_detectron2 = signature && signature->text("signature") == "detectron2";
   for (const auto& [file, digest] : json.at("hashes").object("hashes")) manifest.hashes[file] = digest.text("hashes");
   return manifest;
 }

@@ -1,4 +1,5 @@
-/// Instances and semantic labels as one picture: Panoptic FPN's merge. The rule of src/d2deploy/postprocess/panoptic.py.
+/// Instances and semantic labels as one picture: Panoptic FPN's merge. The rule of
+/// src/d2deploy/postprocess/panoptic.py.
 #pragma once
 
 #include <algorithm>

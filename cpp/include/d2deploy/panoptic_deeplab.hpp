@@ -39,7 +39,8 @@ class PanopticDeepLab {
     vote(centers.size());
   }
 
-  /// panoptic_seg is LABEL_DIVISOR * class, and for things plus 1, 2, ... within the class; VOID where nothing was found.
+  /// panoptic_seg is LABEL_DIVISOR * class, and for things plus 1, 2, ... within the class; VOID where nothing was
+  /// found.
   Panoptic result() {
     Panoptic panoptic{Labels(size_, VOID), {}, {}};
     if (rule_.predict_instances) panoptic.instances = instances();
@@ -112,8 +113,8 @@ class PanopticDeepLab {
     }
   }
 
-  /// The things by falling score, and as detections in the same order. Score: the mean probability of its class, times the
-  /// heat map at the middle of its pixels.
+  /// The things by falling score, and as detections in the same order. Score: the mean probability of its class,
+  /// times the heat map at the middle of its pixels.
   Instances instances() {
     const auto extents = find_extents();
     for (Thing& thing : things_) {

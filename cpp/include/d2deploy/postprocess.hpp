@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "d2deploy/boxes.hpp"
+#include "d2deploy/finished.hpp"
+#include "d2deploy/inputs.hpp"
 #include "d2deploy/keypoints.hpp"
 #include "d2deploy/manifest.hpp"
 #include "d2deploy/maps.hpp"
@@ -28,7 +30,7 @@ struct BoxRows {
   std::int64_t rows, length;
 
   BoxRows(const Outputs& outputs, const std::string& name)
-      : data(outputs.floats(name, 2)), rows(outputs.shape(name)[0]), length(outputs.shape(name)[1]) {
+      : data(outputs.get<float>(name, 2)), rows(outputs.shape(name)[0]), length(outputs.shape(name)[1]) {
     outputs.check(name, length == 4 || length == 5);
   }
   const float* row(std::int64_t i) const { return data + i * length; }
@@ -41,7 +43,7 @@ struct SquareRows {
 
   SquareRows(const Outputs& outputs, const std::string& name, std::size_t rank, std::int64_t rows) {
     if (!outputs.has(name)) return;
-    data = outputs.floats(name, rank);
+    data = outputs.get<float>(name, rank);
     const Shape& shape = outputs.shape(name);
     outputs.check(name, shape[0] == rows && shape[rank - 1] == shape[rank - 2] && shape[rank - 1] > 0);
     side = static_cast<int>(shape[rank - 1]);
@@ -65,8 +67,8 @@ inline Instances instances(const Outputs& outputs, const Frame& frame) {
   const BoxRows boxes(outputs, "boxes");
   const SquareRows probs(outputs, "mask_probs", 3, boxes.rows), heatmaps(outputs, "keypoint_heatmaps", 4, boxes.rows);
   outputs.check_rows({"boxes", "scores", "classes"});
-  const float* scores = outputs.floats("scores", 1);
-  const std::int64_t* classes = outputs.integers("classes", 1);
+  const float* scores = outputs.get<float>("scores", 1);
+  const std::int64_t* classes = outputs.get<std::int64_t>("classes", 1);
   Instances found;
   for (std::int64_t row = 0; row < boxes.rows; ++row) {
     const auto box = rescale_box(boxes.row(row), boxes.length, frame);
@@ -82,7 +84,7 @@ inline Instances instances(const Outputs& outputs, const Frame& frame) {
 inline Proposals proposals(const Outputs& outputs, const Frame& frame) {
   const BoxRows boxes(outputs, "proposal_boxes");
   outputs.check_rows({"proposal_boxes", "objectness_logits"});
-  const float* logits = outputs.floats("objectness_logits", 1);
+  const float* logits = outputs.get<float>("objectness_logits", 1);
   Proposals found;
   for (std::int64_t row = 0; row < boxes.rows; ++row)
     if (auto box = rescale_box(boxes.row(row), boxes.length, frame)) found.push_back({std::move(*box), logits[row]});
@@ -91,7 +93,7 @@ inline Proposals proposals(const Outputs& outputs, const Frame& frame) {
 
 /// An output [1, count, H, W] at the padded size of the network's input, without the padding. At least `least` maps.
 inline Maps maps(const Outputs& outputs, const std::string& name, const Frame& frame, int least = 1) {
-  const float* data = outputs.floats(name, 4);
+  const float* data = outputs.get<float>(name, 4);
   const auto& shape = outputs.shape(name);
   const Size padded{static_cast<int>(shape[2]), static_cast<int>(shape[3])};
   const bool is_large = padded.height >= frame.input_size.height && padded.width >= frame.input_size.width;
@@ -122,6 +124,26 @@ inline Result make_panoptic_deeplab(const Outputs& outputs, const ModelSpec& spe
       .result();
 }
 
+inline Result make_finished_instances(const Outputs& outputs, const ModelSpec&, const Frame& frame) {
+  return finished_instances(outputs, frame.image_size);
+}
+
+inline Result make_finished_proposals(const Outputs& outputs, const ModelSpec&, const Frame&) {
+  return finished_proposals(outputs);
+}
+
+inline Result make_finished_semantic(const Outputs& outputs, const ModelSpec&, const Frame& frame) {
+  return finished_semantic(outputs, frame.image_size);
+}
+
+inline Result make_finished_panoptic(const Outputs& outputs, const ModelSpec&, const Frame& frame) {
+  return finished_panoptic(outputs, frame.image_size);
+}
+
+inline bool always(const ModelSpec&) { return true; }
+inline bool has_panoptic(const ModelSpec& spec) { return spec.panoptic.has_value(); }
+inline bool has_panoptic_deeplab(const ModelSpec& spec) { return spec.panoptic_deeplab.has_value(); }
+
 /// One kind of network, by what comes out of it.
 struct Kind {
   std::vector<std::string> outputs;    // that must be there
@@ -130,24 +152,25 @@ struct Kind {
 };
 
 /// Read from the top: the first that fits. What needs more stands above what needs less.
-inline const std::vector<Kind>& table() {
-  const auto always = [](const ModelSpec&) { return true; };
+inline const std::vector<Kind>& table(bool is_finished) {
   static const std::vector<Kind> kinds{
-      {{"boxes", "scores", "classes", "image_index", "mask_probs", "sem_seg"},
-       [](const ModelSpec& spec) { return spec.panoptic.has_value(); },
-       make_panoptic},
-      {{"boxes", "scores", "classes", "image_index"}, always, make_instances},
-      {{"proposal_boxes", "objectness_logits", "image_index"}, always, make_proposals},
-      {{"sem_seg", "center", "offset"},
-       [](const ModelSpec& spec) { return spec.panoptic_deeplab.has_value(); },
-       make_panoptic_deeplab},
+      {{"boxes", "scores", "classes", "mask_probs", "sem_seg"}, has_panoptic, make_panoptic},
+      {{"boxes", "scores", "classes"}, always, make_instances},
+      {{"proposal_boxes", "objectness_logits"}, always, make_proposals},
+      {{"sem_seg", "center", "offset"}, has_panoptic_deeplab, make_panoptic_deeplab},
       {{"sem_seg"}, always, make_semantic},
   };
-  return kinds;
+  static const std::vector<Kind> finished{
+      {{"boxes", "scores", "classes", "panoptic_seg", "segments"}, always, make_finished_panoptic},
+      {{"boxes", "scores", "classes"}, always, make_finished_instances},
+      {{"proposal_boxes", "objectness_logits"}, always, make_finished_proposals},
+      {{"labels"}, always, make_finished_semantic},
+  };
+  return is_finished ? finished : kinds;
 }
 
 inline const Kind* find(const ModelSpec& spec) {
-  for (const Kind& kind : table()) {
+  for (const Kind& kind : table(spec.includes_postprocess)) {
     const bool has_all = std::all_of(kind.outputs.begin(), kind.outputs.end(),
                                      [&](const std::string& name) { return spec.has_output(name); });
     if (has_all && kind.has_rule(spec)) return &kind;
@@ -155,23 +178,32 @@ inline const Kind* find(const ModelSpec& spec) {
   return nullptr;
 }
 
+/// From the padded form, as many rows for each image and their count, to the ragged one; nothing to do for others.
+inline void to_ragged(Outputs& outputs) {
+  for (const std::string count : {"num_detections", "num_proposals"}) {
+    if (!outputs.has(count)) continue;
+    const std::int64_t* rows = outputs.get<std::int64_t>(count, 1);
+    outputs.check(count, outputs.shape(count)[0] == 1);
+    outputs.cut_rows(*rows, {"boxes", "scores", "classes", "mask_probs", "keypoint_heatmaps", "proposal_boxes",
+                             "objectness_logits"});
+  }
+}
+
 }  // namespace kinds
 
 /// Raises Error when the model takes or gives something that no result can be made of.
 inline void check_spec(const ModelSpec& spec) {
-  std::string inputs, outputs;
-  for (const TensorSpec& tensor : spec.inputs) inputs += (inputs.empty() ? "" : ", ") + tensor.name;
+  check_inputs(spec);
+  if (kinds::find(spec)) return;
+  std::string outputs;
   for (const TensorSpec& tensor : spec.outputs) outputs += (outputs.empty() ? "" : ", ") + tensor.name;
-  if (inputs != "images, image_sizes")
-    throw Error("The model (" + spec.meta_architecture + ") takes " + inputs +
-                "; this program can give images and image_sizes alone. Run it from Python.");
-  if (!kinds::find(spec))
-    throw Error("The model (" + spec.meta_architecture + ") gives " + outputs +
-                ", which make no result that this program knows. Run it from Python.");
+  throw Error("The model (" + spec.meta_architecture + ") gives " + outputs +
+              ", which make no result that this program knows. Run it from Python.");
 }
 
 /// What the network says about an image. Raises Error: outputs that are not what the manifest promises.
-inline Result to_result(const Outputs& outputs, const ModelSpec& spec, const Frame& frame) {
+inline Result to_result(Outputs outputs, const ModelSpec& spec, const Frame& frame) {
+  kinds::to_ragged(outputs);
   return kinds::find(spec)->make(outputs, spec, frame);
 }
 

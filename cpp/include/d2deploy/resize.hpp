@@ -1,7 +1,8 @@
 /// Pillow's bilinear filter on 8-bit images, bit for bit, and detectron2's rule for the new size.
 ///
-/// Facts: Pillow's Resample.c and src/d2deploy/image.py. When it shrinks, a pixel is the average, weighted by a triangle,
-/// of all that it covers. Weights are whole numbers, 2^22 to the unit; one axis after the other, rounded to 8 bits between.
+/// Facts: Pillow's Resample.c and src/d2deploy/image.py. When it shrinks, a pixel is the average, weighted by a
+/// triangle, of all that it covers. Weights are whole numbers, 2^22 to the unit; one axis after the other, rounded to
+/// 8 bits between.
 #pragma once
 
 #include <algorithm>
@@ -84,8 +85,8 @@ inline Image down(const Image& image, int height) {
 
 }  // namespace resizing
 
-/// `image` in another size. The width first, unless the height shrinks by far more: so since Pillow 13; before it the width
-/// was always first, and a pixel can differ by one.
+/// `image` in another size. The width first, unless the height shrinks by far more: so since Pillow 13; before it the
+/// width was always first, and a pixel can differ by one.
 inline Image resize(Image image, Size size) {
   const int shorter = image.height - size.height, narrower = image.width - size.width;
   const bool is_height_first = shorter > 0 && shorter > 2 * narrower;

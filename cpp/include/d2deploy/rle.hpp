@@ -1,5 +1,6 @@
-/// COCO's compressed run lengths of a mask: column by column, zeros first; each length less the one two before it (from the
-/// fourth on), in groups of 5 bits, lowest first, bit 6 set when more follow, plus 48. The format of pycocotools.
+/// COCO's compressed run lengths of a mask: column by column, zeros first; each length less the one two before it
+/// (from the fourth on), in groups of 5 bits, lowest first, bit 6 set when more follow, plus 48. The format of
+/// pycocotools.
 #pragma once
 
 #include <cstdint>

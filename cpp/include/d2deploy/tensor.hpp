@@ -1,7 +1,6 @@
 /// What goes into a network and comes out of it.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -9,16 +8,29 @@
 #include <memory>
 #include <numeric>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "d2deploy/error.hpp"
-#include "d2deploy/pixels.hpp"
 
 namespace d2deploy {
 
 using Shape = std::vector<std::int64_t>;
 
-enum class DType { float32, int64, other };
+enum class DType { float32, int64, int32, uint8, boolean, other };
+
+template <typename T>
+constexpr DType DTYPE_OF = DType::other;
+template <>
+constexpr DType DTYPE_OF<float> = DType::float32;
+template <>
+constexpr DType DTYPE_OF<std::int64_t> = DType::int64;
+template <>
+constexpr DType DTYPE_OF<std::int32_t> = DType::int32;
+template <>
+constexpr DType DTYPE_OF<std::uint8_t> = DType::uint8;
+template <>
+constexpr DType DTYPE_OF<bool> = DType::boolean;
 
 inline std::string to_text(const Shape& shape) {
   std::string text;
@@ -32,16 +44,17 @@ struct Tensor {
   Shape shape;
   std::shared_ptr<const void> data;
 
-  std::size_t size() const {
-    return std::size_t(std::accumulate(shape.begin(), shape.end(), std::int64_t{1}, std::multiplies<>()));
+  std::size_t bytes() const {
+    const auto size = dtype == DType::int64 ? 8 : dtype == DType::float32 || dtype == DType::int32 ? 4 : 1;
+    return std::accumulate(shape.begin(), shape.end(), std::size_t(size), std::multiplies<>());
   }
 };
 
 /// A tensor that owns its numbers.
 template <typename T>
-Tensor to_tensor(DType dtype, Shape shape, std::vector<T> numbers) {
+Tensor to_tensor(Shape shape, std::vector<T> numbers) {
   auto owner = std::make_shared<const std::vector<T>>(std::move(numbers));
-  return {dtype, std::move(shape), std::shared_ptr<const void>(owner, owner->data())};
+  return {DTYPE_OF<T>, std::move(shape), std::shared_ptr<const void>(owner, owner->data())};
 }
 
 /// A network's outputs by name, checked when they are taken out.
@@ -50,11 +63,12 @@ class Outputs {
   void add(const std::string& name, Tensor tensor) { tensors_[name] = std::move(tensor); }
   bool has(const std::string& name) const { return tensors_.count(name) > 0; }
 
-  const float* floats(const std::string& name, std::size_t rank) const {
-    return static_cast<const float*>(checked(name, rank, DType::float32).data.get());
-  }
-  const std::int64_t* integers(const std::string& name, std::size_t rank) const {
-    return static_cast<const std::int64_t*>(checked(name, rank, DType::int64).data.get());
+  /// The numbers of an output. Raises Error when it has others, or other axes.
+  template <typename T>
+  const T* get(const std::string& name, std::size_t rank) const {
+    const Tensor& tensor = found(name);
+    check(name, tensor.shape.size() == rank && tensor.dtype == DTYPE_OF<T>);
+    return static_cast<const T*>(tensor.data.get());
   }
   const Shape& shape(const std::string& name) const { return found(name).shape; }
 
@@ -65,8 +79,18 @@ class Outputs {
 
   /// Raises Error when the outputs do not have the same number of rows.
   void check_rows(const std::vector<std::string>& names) const {
-    for (const std::string& name : names)
-      if (!has(name) || shape(name).empty() || shape(name)[0] != shape(names[0])[0]) refuse(name);
+    for (const std::string& name : names) check(name, !shape(name).empty() && shape(name)[0] == shape(names[0])[0]);
+  }
+
+  /// From rows [1,K,...], of which `count` are there, to rows [count,...]; of those of `names` that there are.
+  void cut_rows(std::int64_t count, const std::vector<std::string>& names) {
+    for (const std::string& name : names) {
+      if (!has(name)) continue;
+      Shape& shape = tensors_[name].shape;
+      check(name, shape.size() > 1 && shape[0] == 1 && count >= 0 && count <= shape[1]);
+      shape.erase(shape.begin());
+      shape[0] = count;
+    }
   }
 
  private:
@@ -74,12 +98,6 @@ class Outputs {
     const auto place = tensors_.find(name);
     if (place == tensors_.end()) throw Error("The model gave no output " + name + ". Export again.");
     return place->second;
-  }
-
-  const Tensor& checked(const std::string& name, std::size_t rank, DType dtype) const {
-    const Tensor& tensor = found(name);
-    if (tensor.shape.size() != rank || tensor.dtype != dtype) refuse(name);
-    return tensor;
   }
 
   [[noreturn]] void refuse(const std::string& name) const {
@@ -92,22 +110,5 @@ class Outputs {
 
 /// Runs a network: its inputs, in the manifest's order, to its outputs.
 using Runner = std::function<Outputs(const std::vector<Tensor>&)>;
-
-/// A resized BGR image as the network's two inputs: images float32 [1,3,H,W], 0..255, zero-padded at the right and bottom
-/// to multiples of the divisor; image_sizes int64 [1,2], (height, width) before padding.
-inline std::vector<Tensor> to_inputs(const Image& image, bool is_rgb, std::int64_t divisor) {
-  const auto up = [&](std::int64_t edge) { return divisor > 1 ? (edge + divisor - 1) / divisor * divisor : edge; };
-  const std::int64_t height = up(image.height), width = up(image.width);
-  std::vector<float> planes(3 * height * width);
-  for (int c = 0; c < 3; ++c)
-    for (int y = 0; y < image.height; ++y) {
-      float* row = &planes[(c * height + y) * width];
-      const std::uint8_t* in = image.at(y, 0) + (is_rgb ? 2 - c : c);
-      for (int x = 0; x < image.width; ++x) row[x] = in[3 * x];
-    }
-  std::vector<std::int64_t> sizes{image.height, image.width};
-  return {to_tensor(DType::float32, {1, 3, height, width}, std::move(planes)),
-          to_tensor(DType::int64, {1, 2}, std::move(sizes))};
-}
 
 }  // namespace d2deploy

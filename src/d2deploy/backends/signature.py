@@ -59,7 +59,7 @@ def _trace(model: Exportable) -> Any:
     is_clipped = model.spec.meta_architecture != "GeneralizedRCNN"
     traced = Traced(model.core, model.spec, is_clipped=is_clipped).eval()
     image = torch.rand((len(model.spec.preprocess.pixel_mean), 192, 256), generator=torch.Generator().manual_seed(0))
-    leaves = swapped(traced, dict.fromkeys((*LEAVES, ImageSize), torch.jit.script))
+    leaves = swapped(traced, dict.fromkeys((*LEAVES, OneImage), torch.jit.script))
     return torch.jit.trace(leaves, (image * 255,), check_trace=False, strict=False)
 
 
@@ -70,12 +70,12 @@ def _script(model: Exportable) -> Any:
 _METHODS = {"tracing": _trace, "scripting": _script}
 
 
-class ImageSize(nn.Module):
-    """Height and width as a tensor; scripted, it remembers no device."""
+class OneImage(nn.Module):
+    """An image as a batch, on the device and in the type of another tensor; scripted, it remembers neither."""
 
-    def forward(self, image: Tensor) -> Tensor:
-        """image[C,H,W] -> int64 [1,2]."""
-        return torch.tensor([[image.shape[1], image.shape[2]]], device=image.device)
+    def forward(self, image: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        """image[C,H,W] -> images[1,C,H,W], image_sizes[1,2] int64."""
+        return image[None].to(like), torch.tensor([[image.shape[1], image.shape[2]]], device=like.device)
 
 
 class Fields(nn.Module):
@@ -114,16 +114,15 @@ class Traced(nn.Module):
 
     def __init__(self, core: nn.Module, spec: ModelSpec, *, is_clipped: bool) -> None:
         super().__init__()
-        self.core, self.fields, self.image_size = core, Fields(spec), ImageSize()
+        self.core, self.fields, self.one_image = core, Fields(spec), OneImage()
         self.is_clipped = is_clipped
         # The callers look for the first buffer to know where the model is; detectron2's models always have this one.
         self.register_buffer("pixel_mean", torch.tensor(spec.preprocess.pixel_mean))
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """See the class."""
-        image = image.to(self.pixel_mean)
-        size = self.image_size(image)
-        fields = self.fields(self.core(image[None], size))
+        images, size = self.one_image(image, self.pixel_mean)
+        fields = self.fields(self.core(images, size))
         if self.is_clipped:
             boxes, rows = rescale_boxes(
                 fields[0], torch.ones_like(fields[0][:, :2]), size.expand(fields[0].shape[0], -1)

@@ -41,18 +41,14 @@ def _model(spec: ModelSpec) -> list[tuple[str, str]]:
         *(("output", str(tensor)) for tensor in spec.outputs),
         ("channels", f"{rule.channel_order}, 0 to 255; mean {rule.pixel_mean} and std {rule.pixel_std} are inside"),
         ("resizing", f"{resize}; {_padding(spec)}"),
-        *(
-            [("results", "on the original image: masks, keypoints, labels are final")]
-            if spec.includes_postprocess
-            else []
-        ),
+        *([("results", "on the original image, nothing is left to do")] if spec.includes_postprocess else []),
         *_rules(spec),
     ]
 
 
 def _padding(spec: ModelSpec) -> str:
     if spec.includes_preprocess:
-        return "inside"
+        return "inside, with the padding"
     return f"padded at the right and bottom to multiples of {spec.preprocess.size_divisor}"
 
 

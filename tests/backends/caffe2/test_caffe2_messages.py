@@ -9,7 +9,7 @@ from d2deploy.errors import ArtifactError
 
 def test_the_bytes_of_a_net():
     net = new_net("n")
-    add_op(net, "Relu", ["a"], ["b"], {"k": 2})
+    add_op(net, "Relu", inputs=["a"], outputs=["b"], args={"k": 2})
     # Key bytes are field number * 8 + wire type: name 1, op 2; in an operator input 1, output 2, type 4, arg 5.
     argument = b"\x0a\x01k" + b"\x18\x02"
     operator = b"\x0a\x01a" + b"\x12\x01b" + b"\x22\x04Relu" + b"\x2a" + bytes([len(argument)]) + argument

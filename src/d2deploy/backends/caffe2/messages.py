@@ -78,7 +78,7 @@ def new_net(name: str) -> Any:
     return _classes()["NetDef"](name=name)
 
 
-def add_op(net: Any, type: str, inputs: Sequence[str], outputs: Sequence[str], args: Mapping[str, Any]) -> Any:
+def add_op(net: Any, type: str, *, inputs: Sequence[str], outputs: Sequence[str], args: Mapping[str, Any]) -> Any:
     """Append an operator, and give it. An argument's field follows its Python type."""
     op = net.op.add(type=type, input=inputs, output=outputs)
     for name, value in args.items():

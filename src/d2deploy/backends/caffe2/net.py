@@ -39,7 +39,7 @@ class Nets:
 
     def add(self, type: str, inputs: Sequence[str], outputs: Sequence[str], **args: Any) -> None:
         """Append an operator to the main net, named after the part of the network that is being written."""
-        op = add_op(self.net, type, inputs, outputs, args)
+        op = add_op(self.net, type, inputs=inputs, outputs=outputs, args=args)
         if self.path:
             op.name = self.path
 
@@ -50,7 +50,7 @@ class Nets:
         if key not in self._constants:
             self._constants[key] = self.unique(name)
             args = {"shape": list(array.shape), "values": array.ravel()}
-            add_op(self.init, FILLS[array.dtype.name], [], [self._constants[key]], args)
+            add_op(self.init, FILLS[array.dtype.name], inputs=[], outputs=[self._constants[key]], args=args)
         return self._constants[key]
 
     def finish(self, inputs: Sequence[str], outputs: Sequence[str]) -> None:

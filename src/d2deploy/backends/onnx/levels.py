@@ -6,8 +6,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from onnxscript import opset18 as op
+from onnxscript import opset18
 
+op: Any = opset18  # typed, it would want its own tensor classes
 Pool = Callable[[int, Any, Any], Any]
 
 

@@ -171,7 +171,9 @@ def lowerings(*, fixed: bool = False) -> dict[Callable[..., Any], Callable[..., 
         point_sample,
         relative_bias,
     ]
-    table = {getattr(torch.ops.d2deploy, f.__name__).default: f for f in [*ops, pad_to_multiple, *WHOLE]}
+    table: dict[Any, Callable[..., Any]] = {
+        getattr(torch.ops.d2deploy, f.__name__).default: f for f in [*ops, pad_to_multiple, *WHOLE]
+    }
     table[torch.ops.aten.div.Tensor_mode] = floor_divide  # instead of the exporter's own
     if fixed:
         for f in (roi_align, roi_pool):

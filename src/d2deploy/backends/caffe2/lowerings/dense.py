@@ -29,8 +29,8 @@ def dense(
 ) -> list[str]:
     """RetinaNet: per level the `topk` best (anchor, class) pairs, then BoxWithNMSLimit over all of them.
 
-    rule: score_threshold, nms_threshold, max_out. That operator wants a score for each class: a pair's row has its
-    score in its class's column and 0 elsewhere.
+    That operator wants a score for each class: a pair's row has its score in its class's column and 0 elsewhere.
+    rule: score_threshold, nms_threshold, max_out.
     """
     anchors_of = np.reshape(np.array(cells, np.float32), (len(strides), -1, 4))
     levels = [
