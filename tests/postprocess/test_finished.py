@@ -59,7 +59,7 @@ def found(outputs: dict[str, np.ndarray], index: int) -> Any:
 def test_detections(index: int) -> None:
     result = found(BOXES | MASKS | KEYPOINTS, index)
     assert isinstance(result, Instances) and result.image_size == SIZES[index]
-    rows, (height, width) = INDEX == index, SIZES[index]
+    rows, (height, width) = index == INDEX, SIZES[index]
     np.testing.assert_array_equal(result.pred_boxes, BOXES["boxes"][rows])
     np.testing.assert_array_equal(result.scores, BOXES["scores"][rows])
     np.testing.assert_array_equal(result.pred_classes, BOXES["classes"][rows])
@@ -71,7 +71,7 @@ def test_detections(index: int) -> None:
 
 @pytest.mark.parametrize("index", [0, 1])
 def test_classes_of_pixels(index: int) -> None:
-    result = found(PIXELS, index)
+    result = found(PIXELS, index)  # type: ignore[arg-type]
     assert isinstance(result, SemanticResult)
     height, width = SIZES[index]
     np.testing.assert_array_equal(result.labels, PIXELS["labels"][index, :height, :width])
