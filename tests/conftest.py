@@ -6,7 +6,9 @@ import os
 # forward pass takes forty times as long.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -20,3 +22,11 @@ settings.load_profile("d2deploy")
 def golden() -> Path:
     """tests/golden: what the real detectron2 gave; golden/README.md says where each file came from."""
     return Path(__file__).parent / "golden"
+
+
+@pytest.fixture(scope="session")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
+    """Function: family of tests/matrix -> its small network (models.build.Model), made once."""
+    from networks import network_maker
+
+    return network_maker(tmp_path_factory.mktemp("networks"))

@@ -178,8 +178,8 @@ def _check(runner: Runner, spec: ModelSpec) -> None:
     inputs = spec.inputs[:-2] if spec.takes_thresholds else spec.inputs
     if tuple(t.name for t in inputs) not in known_inputs:
         raise ArtifactError(
-            f"The model has the inputs {_names(spec.inputs)}; it must take {' or '.join(map(', '.join, known_inputs))}."
-            f" A newer d2deploy may run it: pip install -U d2deploy"
+            f"The model has the inputs {_names(spec.inputs)}; it must take "
+            f"{' or '.join(map(', '.join, known_inputs))}. A newer d2deploy may run it: pip install -U d2deploy"
         )
     if find_kind(spec) is None:
         known = "; ".join(", ".join(kind.outputs) for kind in (FINISHED if spec.includes_postprocess else KINDS))

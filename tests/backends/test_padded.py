@@ -1,6 +1,5 @@
 """The padded form of every family: the rows of the ragged one, in as many slots for each image."""
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from networks import BATCHES, inputs_of
 
 from d2deploy.artifact import COUNTS
 from d2deploy.backends import Contract
@@ -23,16 +23,21 @@ from d2deploy.workflows.export import export
 from d2deploy.workflows.sample import demo_images
 from d2deploy.workflows.verify import Budget, verify
 
-_spec = importlib.util.spec_from_file_location("families", Path(__file__).with_name("test_families.py"))
-assert _spec is not None and _spec.loader is not None
-families: Any = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(families)
-network = families.network  # the fixture
-
-MAPS = (*families.MAPS, "semantic")
+MAPS = ("deeplab v3", "panoptic deeplab", "semantic")
 # One of each kind of core: norms and widths make no difference here.
 KINDS = (
-    *("keypoint", "cascade", "point rend", "implicit", "c4", "dc5", "retinanet", "panoptic", "pooled by the largest"),
+    *(
+        "keypoint",
+        "cascade",
+        "point rend",
+        "implicit",
+        "c4",
+        "dc5",
+        "retinanet",
+        "fcos",
+        "panoptic",
+        "pooled by the largest",
+    ),
     *("proposals", "given proposals", "rotated"),
 )
 
@@ -45,14 +50,14 @@ def named(spec: Any, tensors: Any) -> dict[str, np.ndarray]:
 def test_the_same_rows_in_slots(family: str, network: Any) -> None:
     model = network(family)
     made = padded(model)
-    sample = tuple(map(torch.from_numpy, families.inputs_of(model, [(64, 96), (40, 50)], proposals=7)))
+    sample = tuple(map(torch.from_numpy, inputs_of(model, [(64, 96), (40, 50)], proposals=7)))
     found = 0
     with torch.inference_mode(), quiet():
         scripted = torch.jit.script(made.core)
         with_leaves = swapped(made.core, dict.fromkeys(LEAVES, torch.jit.script))
         traced = torch.jit.trace(with_leaves, sample, check_trace=False, strict=False)
-        for sizes in families.BATCHES.values():
-            arrays = families.inputs_of(model, sizes, proposals=40)
+        for sizes in BATCHES.values():
+            arrays = inputs_of(model, sizes, proposals=40)
             inputs = tuple(map(torch.from_numpy, arrays))
             expected = named(model.spec, model.core(*inputs))
             for core in (made.core, scripted, traced):
@@ -125,8 +130,8 @@ def test_the_export_is_the_network(family: str, format: str, network: Any, tmp_p
     assert report.ok, str(report)
     assert report.total.pairs > 20
     runner = open_runner(artifact)
-    for sizes in families.BATCHES.values():
-        outputs = runner(*families.inputs_of(model, sizes, proposals=0))
+    for sizes in BATCHES.values():
+        outputs = runner(*inputs_of(model, sizes, proposals=0))
         check_slots(named(artifact.spec, outputs), artifact.spec, images=len(sizes))
     if format == "onnx":
         check_graph(onnx.load(artifact.file), artifact.spec)

@@ -1,6 +1,5 @@
 """TorchScript files to be called as detectron2's own: what callers of those rely on, and that the answers are right."""
 
-import importlib.util
 import re
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from networks import BATCHES, inputs_of
 from torch import Tensor
 
 from d2deploy.artifact import Artifact, read_artifact
@@ -18,12 +18,6 @@ from d2deploy.runner import open_runner
 from d2deploy.workflows.export import export
 from d2deploy.workflows.sample import sample_images
 from d2deploy.workflows.verify import Budget, verify
-
-_spec = importlib.util.spec_from_file_location("families", Path(__file__).with_name("test_families.py"))
-assert _spec is not None and _spec.loader is not None
-families: Any = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(families)
-network = families.network  # the fixture
 
 METHODS = ("tracing", "scripting")
 BOXES = ["pred_boxes", "pred_classes"]
@@ -78,7 +72,9 @@ def test_a_scripted_model_takes_dicts_and_gives_dicts(family: str, network: Any,
     both = module([{"image": image} for image, _ in answers])
     assert [sorted(answer) for answer in both] == [names, names]
     for name in names:
-        torch.testing.assert_close(both[0][name], answers[0][1][name], atol=1e-3, rtol=1e-4)
+        # These masks are 64 times as sure of themselves as the small network's logits are.
+        tolerance = 0.02 if name == "pred_masks" else 1e-3
+        torch.testing.assert_close(both[0][name], answers[0][1][name], atol=tolerance, rtol=1e-4)
 
 
 def check(answer: dict[str, Tensor], expected: dict[str, Tensor], *, is_clipped: bool, size: tuple[int, int]) -> None:
@@ -123,7 +119,7 @@ def test_predictor_runs_it(family: str, method: str, network: Any, tmp_path: Pat
     assert report.ok, str(report)
     assert report.total.pairs > 20
     runner = open_runner(artifact)
-    arrays = families.inputs_of(model, families.BATCHES["three"], proposals=0)
+    arrays = inputs_of(model, BATCHES["three"], proposals=0)
     outputs = dict(zip((tensor.name for tensor in runner.outputs), runner(*arrays), strict=True))
     assert set(outputs["image_index"].tolist()) >= {0, 1} and outputs["image_index"].dtype == np.int64
     assert len(outputs["boxes"]) == len(outputs["image_index"])

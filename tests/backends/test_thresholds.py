@@ -1,7 +1,6 @@
 """Thresholds as inputs of a graph: what it finds is what the network finds that has them built in."""
 
 import dataclasses
-import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +21,6 @@ from d2deploy.runner import open_runner
 from d2deploy.workflows.export import export
 from d2deploy.workflows.sample import demo_images
 from d2deploy.workflows.verify import Budget, verify
-
-_spec = importlib.util.spec_from_file_location("families", Path(__file__).with_name("test_families.py"))
-assert _spec is not None and _spec.loader is not None
-families: Any = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(families)
-network = families.network  # the fixture
 
 
 def with_thresholds(model: Model, score: float, nms: float) -> Model:

@@ -91,21 +91,21 @@ def model(name: str) -> Model:
 
 
 @pytest.fixture(scope="session")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Artifact]:
-    """Function: model, "format-method" -> its artifact, made at the first call, once for all processes."""
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Artifact]:
+    """Function: model, "format-method", export's options -> its artifact, made at the first call for all processes."""
 
     @cache
-    def make(name: str, kind: str) -> Artifact:
+    def make(name: str, kind: str, **options: Any) -> Artifact:
         format, method = kind.split("-")
         root = tmp_path_factory.getbasetemp()
         if "PYTEST_XDIST_WORKER" in os.environ:
             root = root.parent
         # The demo's lie where tests/backends/conftest.py has them: a run makes each of them once.
-        place = root / (kind if name == "demo" else f"{name}-{kind}")
+        place = root / "-".join([*([name] if name != "demo" else []), kind, *options])
         with FileLock(place.with_name(f"{place.name}.lock")):
             if place.exists():
                 return read_artifact(place)
-            return export(model(name), format, place, method=method, verify=False)
+            return export(model(name), format, place, method=method, verify=False, **options)
 
     return make
 

@@ -63,6 +63,27 @@ def test_other_networks(name, tool, exported, images, check_same):
     assert check_same(ours, theirs) > 20
 
 
+WHOLE = {"include_preprocess": True, "include_postprocess": True}
+# Other contracts: model, format and method, export's options.
+CONTRACTS = [
+    ("demo", "torchscript-scripting", {"outputs": "padded"}),
+    ("demo", "torchscript-tracing", {"include_preprocess": True}),
+    ("keypoint_rcnn", "torchscript-tracing", {"include_postprocess": True}),
+    ("panoptic_fpn", "torchscript-tracing", {"outputs": "padded"}),
+    ("panoptic_fpn", "torchscript-tracing", WHOLE),
+    ("demo", "onnx-tracing", {"threshold_inputs": True, **WHOLE}),
+    ("demo", "openvino-tracing", {"threshold_inputs": True, **WHOLE}),
+]
+
+
+@pytest.mark.parametrize(("name", "kind", "options"), CONTRACTS, ids=str)
+def test_other_contracts(name, kind, options, tool, exported, images, check_same):
+    artifact = exported(name, kind, **options)
+    program = tool(PROGRAMS[artifact.format])
+    ours, theirs = client_json(program, artifact.path, images), predict(artifact, given_images(images)).images
+    assert check_same(ours, theirs) > 20
+
+
 def test_nothing_found(tool, exported, tmp_path):
     artifact = exported("demo", "onnx-tracing")
     Image.new("RGB", (40, 30), (120, 120, 120)).save(tmp_path / "blank.png")
@@ -138,9 +159,13 @@ BAD_ARTIFACTS = {
     "file missing": (lambda folder: (folder / "model.onnx").unlink(), "model.onnx is missing"),
     "changed byte": (changed_byte, "is not the file that was exported"),
     "no model": (other_file, "cannot be loaded by ONNX Runtime"),
+    "detectron2's signature": (
+        set_field("options", "signature", value="detectron2"),
+        "has the signature of detectron2",
+    ),
     "takes proposals": (
         lambda folder: break_manifest(folder, lambda m: m["spec"]["inputs"].append(PROPOSALS)),
-        "takes images, image_sizes, proposal_boxes",
+        "takes proposal_boxes, which this program cannot make",
     ),
     "unknown outputs": (set_field("spec", "outputs", 0, "name", value="depth"), "make no result"),
     "output missing": (

@@ -12,24 +12,16 @@ POSITIONAL = 4  # `self` and `cls` not counted, nor a test's table columns; more
 
 # "file" or "file::function" -> the reason
 ONE_SIGNATURE = "an op, its node in a graph and its lowering have the same arguments in the same order"
-LONG = "its signature and docstring are most of it"
 EXCUSED: dict[str, str] = {
-    "src/d2deploy/backends/nodes.py::roi_pool_node": ONE_SIGNATURE,
-    "src/d2deploy/backends/onnx/lowerings.py::roi_pool": ONE_SIGNATURE,
-    "src/d2deploy/backends/onnx/whole.py::draw_things": ONE_SIGNATURE,
-    "src/d2deploy/backends/whole.py::forward": ONE_SIGNATURE,
-    "src/d2deploy/config/from_lazy/transformers.py::_check": ONE_SIGNATURE,
-    "src/d2deploy/ops/paste_masks.py::axis_weights": ONE_SIGNATURE,
-    "src/d2deploy/ops/roi_pool.py::roi_pool": ONE_SIGNATURE,
-    "tests/backends/test_roi_pool_onnx.py::forward": ONE_SIGNATURE,
-    "tests/ops/test_point_sample.py::made": ONE_SIGNATURE,
-    "src/d2deploy/backends/onnx/rotated.py::keep_best": LONG,
-    "src/d2deploy/workflows/export.py::export": LONG,
     "src/d2deploy/ops/roi_align.py::roi_align": ONE_SIGNATURE,
     "src/d2deploy/backends/nodes.py::roi_align_node": ONE_SIGNATURE,
     "src/d2deploy/backends/nodes.py::_": ONE_SIGNATURE,
     "src/d2deploy/backends/onnx/lowerings.py::roi_align": ONE_SIGNATURE,
     "src/d2deploy/ops/roi_align_rotated.py::roi_align_rotated": ONE_SIGNATURE,
+    "src/d2deploy/ops/roi_pool.py::roi_pool": ONE_SIGNATURE,
+    "src/d2deploy/backends/nodes.py::roi_pool_node": ONE_SIGNATURE,
+    "src/d2deploy/backends/onnx/lowerings.py::roi_pool": ONE_SIGNATURE,
+    "src/d2deploy/backends/whole.py::forward": "the inputs of a network that takes proposals, in their order",
     "src/d2deploy/backends/nodes.py::roi_align_rotated_node": ONE_SIGNATURE,
     "src/d2deploy/backends/onnx/rotated.py::roi_align_rotated": ONE_SIGNATURE,
     "tests/config/test_yacs_model.py::test_every_field_of_a_users_config": "one literal: every field of the schema",

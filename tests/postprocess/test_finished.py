@@ -11,24 +11,24 @@ from d2deploy.results import Instances, PanopticResult, Proposals, SemanticResul
 
 SIZES = ((6, 10), (8, 4))
 INDEX = np.array([0, 1, 1])
-BOXES = {
+BOXES: dict[str, np.ndarray] = {
     "boxes": np.arange(12, dtype=np.float32).reshape(3, 4),
     "scores": np.array([0.9, 0.8, 0.7], np.float32),
     "classes": np.array([0, 1, 0]),
     "image_index": INDEX,
 }
-MASKS = {"masks": np.arange(3 * 8 * 10).reshape(3, 8, 10) % 3 == 0}
-KEYPOINTS = {"keypoints": np.arange(27, dtype=np.float32).reshape(3, 3, 3)}
-PIXELS = {
+MASKS: dict[str, np.ndarray] = {"masks": np.arange(3 * 8 * 10).reshape(3, 8, 10) % 3 == 0}
+KEYPOINTS: dict[str, np.ndarray] = {"keypoints": np.arange(27, dtype=np.float32).reshape(3, 3, 3)}
+PIXELS: dict[str, np.ndarray] = {
     "sem_seg": np.random.default_rng(0).normal(size=(2, 3, 8, 10)).astype(np.float32),
     "labels": np.arange(160).reshape(2, 8, 10) % 3,
 }
-PICTURE = {
+PICTURE: dict[str, np.ndarray] = {
     "panoptic_seg": np.arange(160, dtype=np.int32).reshape(2, 8, 10) % 4,
     # image, id, is it a thing, category, row, pixels
     "segments": np.array([[0, 1, 1, 0, 0, 9], [1, 1, 1, 0, 2, 9], [0, 2, 0, 2, -1, 30]]),
 }
-PROPOSALS = {
+PROPOSALS: dict[str, np.ndarray] = {
     "proposal_boxes": BOXES["boxes"],
     "objectness_logits": BOXES["scores"],
     "image_index": INDEX,
@@ -59,7 +59,7 @@ def found(outputs: dict[str, np.ndarray], index: int) -> Any:
 def test_detections(index: int) -> None:
     result = found(BOXES | MASKS | KEYPOINTS, index)
     assert isinstance(result, Instances) and result.image_size == SIZES[index]
-    rows, (height, width) = index == INDEX, SIZES[index]
+    rows, (height, width) = np.equal(INDEX, index), SIZES[index]
     np.testing.assert_array_equal(result.pred_boxes, BOXES["boxes"][rows])
     np.testing.assert_array_equal(result.scores, BOXES["scores"][rows])
     np.testing.assert_array_equal(result.pred_classes, BOXES["classes"][rows])
@@ -71,7 +71,7 @@ def test_detections(index: int) -> None:
 
 @pytest.mark.parametrize("index", [0, 1])
 def test_classes_of_pixels(index: int) -> None:
-    result = found(PIXELS, index)  # type: ignore[arg-type]
+    result = found(PIXELS, index)
     assert isinstance(result, SemanticResult)
     height, width = SIZES[index]
     np.testing.assert_array_equal(result.labels, PIXELS["labels"][index, :height, :width])

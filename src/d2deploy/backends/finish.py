@@ -78,7 +78,7 @@ class FinishProposals(nn.Module):
 
 
 class FinishDetections(nn.Module):
-    """Detections in the original images' pixels; with masks, keypoints, the picture of all, where there are such."""
+    """Detections in the original images' pixels; with masks, keypoints and the picture of all, where there are such."""
 
     rows = ("boxes", "scores", "classes", "image_index")
 

@@ -1,4 +1,4 @@
-"""A core with what comes before and after it inside: an image in, results on it out, for users with no code of ours."""
+"""A core with what comes before and after it inside: an image in, results on it out, for users without code of ours."""
 
 import dataclasses
 

@@ -74,13 +74,11 @@ def export(
     check_contract(row, contract)
     backend = import_module(f"d2deploy.backends.{row.module}")
     verify = verify and not (row.is_apart and backend.unproven())  # the manifest's options say what was not shown
-    output = Path(output)
-    _refuse_foreign(output, overwrite)
+    _refuse_foreign(Path(output), overwrite)
     exported = _variant(model, contract)
-    signed = {"signature": signature} if "signature" in row.contract else {}
     samples = (images or sample_images(sample_image, model.spec)) if verify else ()
-    with writing_to(output, overwrite=overwrite) as folder:
-        artifact: Artifact = backend.export(exported, folder, method=method, **signed)
+    with writing_to(Path(output), overwrite=overwrite) as folder:
+        artifact: Artifact = backend.export(exported, folder, method=method, **_signed(signature))
         if verify:
             report = verify_artifact(artifact, against=model, images=samples, budget=budget, progress=progress)
             report.raise_if_bad()
@@ -92,6 +90,11 @@ def _variant(model: "Model", contract: Contract) -> "Exportable":
     from d2deploy.backends.variants import variant
 
     return variant(model, contract)
+
+
+def _signed(signature: str) -> dict[str, str]:
+    """The argument of the backends that know other signatures."""
+    return {} if signature == Contract().signature else {"signature": signature}
 
 
 def _refuse_foreign(output: Path, overwrite: bool) -> None:

@@ -37,11 +37,10 @@ def _module(name: str) -> Any:
     return module
 
 
-every, families = _module("test_every_format"), _module("test_families")
-network = families.network  # the fixture
+every = _module("test_every_format")
 
 # Smaller than the format's own budget (issue 5): boxes 0.05 px, scores 1e-4.
-BUDGET = Budget(boxes_px=0.05, scores=1e-4, mask_iou=0.95)  # masks of random weights: see test_families.py
+BUDGET = Budget(boxes_px=0.05, scores=1e-4, mask_iou=0.95)  # masks of random weights: see test_matrix.py
 SUPPORTED = (
     *("keypoint", "cascade", "cascade, sigmoid, federated", "c4", "dc5", "retinanet", "panoptic", "semantic"),
     *("agnostic, group norm, unaligned", "retinanet, batch norm of each level"),

@@ -162,18 +162,9 @@ def _ints(*values: int) -> Any:
 
 def lowerings(*, fixed: bool = False) -> dict[Callable[..., Any], Callable[..., Any]]:
     """The op of each d2deploy:: node -> its lowering. `fixed`: no size that follows the data, except within NMS."""
-    ops: list[Callable[..., Any]] = [
-        nms,
-        labelled_nms,
-        roi_align,
-        roi_align_rotated,
-        roi_pool,
-        point_sample,
-        relative_bias,
-    ]
-    table: dict[Any, Callable[..., Any]] = {
-        getattr(torch.ops.d2deploy, f.__name__).default: f for f in [*ops, pad_to_multiple, *WHOLE]
-    }
+    ops: list[Callable[..., Any]] = [nms, labelled_nms, roi_align, roi_align_rotated, roi_pool, point_sample]
+    ops += [relative_bias, pad_to_multiple, *WHOLE]
+    table: dict[Any, Callable[..., Any]] = {getattr(torch.ops.d2deploy, f.__name__).default: f for f in ops}
     table[torch.ops.aten.div.Tensor_mode] = floor_divide  # instead of the exporter's own
     if fixed:
         for f in (roi_align, roi_pool):

@@ -5,29 +5,40 @@ a Scan, which needs no room for the probabilities of all of them. Specifications
 (Loop-16, Scan-16, ScatterElements-18).
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from onnxscript import BOOL, DOUBLE, FLOAT, INT32, INT64, graph, opset18, script
 
 from d2deploy.backends.onnx.rotated import FUNCTIONS
 
 op: Any = opset18  # typed, it would not know what the language of `script` adds to Python
+if TYPE_CHECKING:  # type checkers take onnxscript's types, of any shape, for something else
+    Bools: TypeAlias = Any
+    Doubles: TypeAlias = Any
+    Floats: TypeAlias = Any
+    Ints: TypeAlias = Any
+    Ints32: TypeAlias = Any
+else:
+    Bools, Doubles, Floats, Ints, Ints32 = BOOL[...], DOUBLE[...], FLOAT[...], INT64[...], INT32[...]
 
 
 @script(FUNCTIONS, default_opset=op)
-def resized_size(size: INT64[...], min_size: DOUBLE[...], max_size: DOUBLE[...]) -> INT64[...]:
-    """Height and width [2] by the short-edge rule, in the floats of d2deploy.image."""
+def resized_size(size: Ints, min_size: Ints, max_size: Ints) -> Ints:
+    """Height and width [2] by the short-edge rule, in the floats of d2deploy.image.
+
+    OpenVINO has no floats of 64 bits: there a size that is a half exactly may be rounded the other way.
+    """
     half, one = op.Cast(op.Constant(value_float=0.5), to=11), op.Constant(value_int=1)
+    least, most = op.Cast(min_size, to=11), op.Cast(max_size, to=11)
     short = op.ReduceMin(size, keepdims=0)
-    scaled = min_size / op.Cast(short, to=11) * op.Cast(size, to=11)
-    new = op.Where(size == short, min_size, scaled)
+    new = op.Where(size == short, least, least / op.Cast(short, to=11) * op.Cast(size, to=11))
     longer = op.ReduceMax(new, keepdims=0)
-    new = op.Where(longer > max_size, new * (max_size / longer), new)
+    new = op.Where(longer > most, new * (most / longer), new)
     return op.Max(op.Cast(op.Floor(new + half), to=7), one)
 
 
 @script(FUNCTIONS, default_opset=op)
-def resize_rows(rows: FLOAT[...], new: INT64[...]) -> FLOAT[...]:
+def resize_rows(rows: Floats, new: Ints) -> Floats:
     """rows[old,C], new[1] -> [new,C]. Quotients are put right by their rest: not every runtime divides whole numbers
     beyond 24 bits exactly."""
     zero, one, two = op.Constant(value_int=0), op.Constant(value_int=1), op.Constant(value_int=2)
@@ -65,7 +76,7 @@ def resize_image(image: Any, min_size: int, max_size: int) -> Any:
     size, pixels = op.Shape(image, start=0, end=2), op.Cast(image, to=1)
     new, resized = size, pixels
     if min_size > 0:
-        new = resized_size(size, _double(min_size), _double(max_size))
+        new = resized_size(size, _int(min_size), _int(max_size))
         new_height, new_width = op.Gather(new, _ints(0)), op.Gather(new, _ints(1))
         columns = op.Reshape(op.Transpose(pixels, perm=[1, 0, 2]), op.Concat(width, _ints(-1), axis=0))
         narrow = op.Reshape(resize_rows(columns, new_width), op.Concat(new_width, height, channels, axis=0))
@@ -79,19 +90,16 @@ def _ints(*values: int) -> Any:
     return op.Constant(value_ints=list(values))
 
 
-def _double(value: int) -> Any:
-    return op.Cast(op.Constant(value_int=value), to=11)
-
-
 @script(FUNCTIONS, default_opset=op)
-def paste_each(probs: FLOAT[...], boxes: FLOAT[...], rows: FLOAT[...], columns: FLOAT[...]) -> BOOL[...]:
+def paste_each(probs: Floats, boxes: Floats, rows: Floats, columns: Floats) -> Bools:
     """probs[D,M,M], boxes[D,4], pixel centres rows[H,1], columns[1,W] -> bool [D,H,W].
 
     Rows and columns go round with the loop: OpenVINO's Scan knows nothing of what lies around it.
     """
 
+    # Not annotated with what it returns: that would pass for what the function around it returns.
     @graph()
-    def paste(rows: FLOAT[...], columns: FLOAT[...], cells: FLOAT[...], box: FLOAT[...]):
+    def paste(rows: Floats, columns: Floats, cells: Floats, box: Floats):  # type: ignore[no-untyped-def]
         x1, y1, x2, y2 = op.Split(box, num_outputs=4, axis=0)
         half, one, zero = op.Constant(value_float=0.5), op.Constant(value_float=1.0), op.Constant(value_float=0.0)
         count = op.Shape(cells, start=1)
@@ -128,11 +136,11 @@ def _one_more(rows: Any, axes: int) -> Any:
 
 
 @script(FUNCTIONS, default_opset=op)
-def find_each(heatmaps: FLOAT[...], boxes: FLOAT[...]) -> FLOAT[...]:
+def find_each(heatmaps: Floats, boxes: Floats) -> Floats:
     """heatmaps[D,K,S,S], boxes[D,4] -> [D,K,3]. The weights of both axes are made together: [2,pixels,S+4]."""
 
     @graph()
-    def find(heatmap: FLOAT[...], box: FLOAT[...]) -> FLOAT[...]:
+    def find(heatmap: Floats, box: Floats) -> Floats:
         one, two, zero, half = (
             op.Constant(value_float=1.0),
             op.Constant(value_float=2.0),
@@ -213,18 +221,16 @@ def _column(table: Any, number: int) -> Any:
 
 
 @script(FUNCTIONS, default_opset=op)
-def draw_things(
-    masks: BOOL[...], images: INT64[...], overlap: DOUBLE[...], picture: INT32[...], ids: INT64[...]
-) -> tuple[INT32[...], INT64[...], INT64[...]]:
-    """masks[T,H,W] in order, images[T]: number of each's image; picture[N,H,W] and ids[T] come as zeros.
+def draw_things(masks: Bools, images: Ints, overlap: Doubles, picture: Ints32) -> tuple[Ints32, Ints, Ints]:
+    """masks[T,H,W] in order, images[T]: number of each's image, picture[N,H,W], which comes as zeros.
 
-    -> picture; ids, 0 where a mask was left out; areas[T] of what was drawn.
+    -> picture; ids[T], 0 where a mask was left out; areas[T] of what was drawn.
     """
     zero, one, first = op.Constant(value_int=0), op.Constant(value_int=1), op.Constant(value_ints=[0])
     nothing, empty = op.Cast(zero, to=11), op.Cast(zero, to=6)
-    areas = ids
-    places = op.Range(zero, op.Size(ids), one)
-    rounds = op.Size(ids)
+    ids, areas = images - images, images - images
+    rounds = op.Size(images)
+    places = op.Range(zero, rounds, one)
     layers = op.Range(zero, op.Squeeze(op.Shape(picture, start=0, end=1)), one)
     going = rounds > zero
     i = zero
@@ -263,9 +269,8 @@ def merge_panoptic(
     rows = op.Squeeze(op.NonZero(likely), _ints(0))
     classes, images = op.Gather(_flat_column(numbers, 0), rows), op.Gather(_flat_column(numbers, 1), rows)
     nothing = op.Cast(op.Expand(_int(0), op.Shape(labels)), to=6)
-    none = op.Mul(rows, _int(0))
     share = op.Cast(op.Constant(value_float=overlap), to=11)
-    picture, ids, areas = draw_things(op.Gather(masks, rows), images, share, nothing, none)
+    picture, ids, areas = draw_things(op.Gather(masks, rows), images, share, nothing)
     kept = op.Squeeze(op.NonZero(op.Greater(ids, _int(0))), _ints(0))
     columns = [op.Gather(values, kept) for values in (images, ids, classes, rows, areas)]
     image, id, category, row, area = (op.Unsqueeze(values, _ints(1)) for values in columns)

@@ -1,0 +1,34 @@
+"""Family x kind, and what is left out of it. docs/formats/README.md's table is made from here (`make docs`)."""
+
+from family import Family
+from lazy_families import LAZY_FAMILIES
+from yaml_families import YAML_FAMILIES
+
+from d2deploy.backends import FORMATS
+
+FAMILIES: dict[str, Family] = {**YAML_FAMILIES, **LAZY_FAMILIES}
+
+# OpenVINO next to ONNX: both start from the same graph, which backends/onnx keeps for its network.
+KINDS = tuple(f"{row.name}-{method}" for row in FORMATS.values() if not row.is_apart for method in row.methods)
+
+# (family, kind) -> what does not work, and why. Strict: one that works after all fails.
+GAPS: dict[tuple[str, str], str] = {}
+
+# An ONNX graph takes half a minute to make. Families whose parts other rows have between them are only captured as
+# TorchScript: family -> the rows that have its parts.
+PARTS_OF: dict[str, tuple[str, ...]] = {
+    "cascade, sigmoid, federated": ("cascade", "retinanet"),
+    "given proposals, c4": ("given proposals", "c4"),
+    "layer norm, c4": ("layer norm", "c4"),
+    "rotated, one level, agnostic, two samples": ("rotated", "agnostic, group norm, unaligned"),
+    "fcos, batch norm of each level": ("fcos", "retinanet, batch norm of each level"),
+    "regnet x": ("regnet y, batch norm",),
+}
+
+
+def is_run(family: str, kind: str) -> bool:
+    """Whether the matrix has a test of it."""
+    return kind.startswith("torchscript") or family not in PARTS_OF
+
+
+CASES = tuple((family, kind) for family in FAMILIES for kind in KINDS if is_run(family, kind))
