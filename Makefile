@@ -6,6 +6,19 @@ INSTALLED := $(VENV)/.installed
 # Test processes; each has one thread (tests/conftest.py).
 JOBS ?= 2
 
+# Caffe2 runs on Python 3.6 to 3.9 only. Where there is one, `make test` makes an environment of it once (1.7 GB, a
+# minute) and keeps it; where not, or with CAFFE2_PYTHON= on the command line, the tests that need it are skipped.
+# Whoever has D2DEPLOY_CAFFE2_PYTHON set has one already.
+CAFFE2_ENV := build/caffe2-env
+CAFFE2_PYTHON := $(if $(D2DEPLOY_CAFFE2_PYTHON),,$(shell for p in python3.8 python3.9 python3.7 python3.6 \
+	$(foreach v,8 9 7 6,$(wildcard $(HOME)/.pyenv/versions/3.$(v).*/bin/python)); do \
+	$$p -c '' 2> /dev/null && command -v $$p && break; done))
+CAFFE2_READY := $(if $(CAFFE2_PYTHON),$(CAFFE2_ENV)/.ready)
+CAFFE2_RUN := $(if $(CAFFE2_PYTHON),D2DEPLOY_CAFFE2_PYTHON=$(CURDIR)/$(CAFFE2_ENV)/bin/python)
+CAFFE2_IS_THERE := test -n "$(CAFFE2_PYTHON)$(D2DEPLOY_CAFFE2_PYTHON)" || \
+	echo "Not proven: that Caffe2 runs the nets (tests/backends/caffe2). No Python 3.6 to 3.9 is found. Name one:" \
+	"make test CAFFE2_PYTHON=/path/to/python3.8"
+
 .PHONY: install demo test test-cpp test-caffe2 lint type fmt docs bench clean
 
 install: $(INSTALLED)
@@ -20,22 +33,25 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: install
 	$(BIN)/python -m d2deploy demo
 
-test: lint type
-	$(BIN)/python -m pytest --quiet --numprocesses $(JOBS) --dist worksteal
+test: lint type $(CAFFE2_READY)
+	$(CAFFE2_RUN) $(BIN)/python -m pytest --quiet --numprocesses $(JOBS) --dist worksteal
+	@$(CAFFE2_IS_THERE)
 
 # The C++ clients alone: built in build/cpp, then compared with Python. `make test` has it too.
 test-cpp: install
 	$(BIN)/python -m pytest --quiet tests/cpp
 
-# Caffe2 from PyPI in build/caffe2-env, made once (1.7 GB) and kept; it wants a Python 3.6 to 3.9.
-CAFFE2_ENV := build/caffe2-env
-CAFFE2_PYTHON ?= $(shell for p in python3.8 python3.9 python3.7 python3.6 $(foreach v,8 9 7 6,$(wildcard $(HOME)/.pyenv/versions/3.$(v).*/bin/python)); do \
-	$$p -c '' 2> /dev/null && echo $$p && break; done)
+# Those of Caffe2 alone. `make test` has them too.
+test-caffe2: install $(CAFFE2_READY)
+	@$(CAFFE2_IS_THERE) | { ! grep .; }
+	$(CAFFE2_RUN) $(BIN)/python -m pytest --quiet tests/backends/caffe2
 
-test-caffe2: install
-	@test -n "$(CAFFE2_PYTHON)" || { echo "No Python 3.6 to 3.9 found: make test-caffe2 CAFFE2_PYTHON=..."; exit 1; }
-	@test -x $(CAFFE2_ENV)/bin/python || $(BIN)/d2deploy caffe2-runtime --python $(CAFFE2_PYTHON) --folder $(CAFFE2_ENV)
-	D2DEPLOY_CAFFE2_PYTHON=$(CURDIR)/$(CAFFE2_ENV)/bin/python $(BIN)/python -m pytest --quiet tests/backends/caffe2
+# Says nothing when it is there and works; one that was made only by half is made again.
+$(CAFFE2_READY): | install
+	@$(CAFFE2_ENV)/bin/python -I -c 'from caffe2.python import workspace' > $(VENV)/caffe2.txt 2>&1 || { \
+		rm -rf $(CAFFE2_ENV); \
+		$(BIN)/d2deploy caffe2-runtime --python $(CAFFE2_PYTHON) --folder $(CAFFE2_ENV) > $(VENV)/caffe2.txt; }
+	@touch $@
 
 lint: install
 	$(BIN)/ruff format --check --quiet .

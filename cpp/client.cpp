@@ -7,6 +7,7 @@
 #include <iostream>
 #include <map>
 #include <new>
+#include <stdexcept>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -29,7 +30,10 @@ Artifact open_artifact(const fs::path& path, const Runtime& runtime) {
   Artifact artifact = read_artifact(path);
   const std::string& format = artifact.manifest.format;
   static const std::map<std::string, std::string> programs{
-      {"torchscript", "d2deploy_torchscript"}, {"onnx", "d2deploy_onnxruntime"}, {"openvino", "d2deploy_openvino"}};
+      {"torchscript", "d2deploy_torchscript"},
+      {"onnx", "d2deploy_onnxruntime"},
+      {"openvino", "d2deploy_openvino"},
+      {"caffe2", "d2deploy_caffe2"}};
   if (format != runtime.format) {
     const auto other = programs.find(format);
     throw Error("The artifact " + path.string() + " has the format " + format + "; " + runtime.program + " runs " +
@@ -43,10 +47,13 @@ Artifact open_artifact(const fs::path& path, const Runtime& runtime) {
   return artifact;
 }
 
-bool is_picture(const fs::path& path) {
+const std::vector<std::string> PICTURES{".png"};
+const std::vector<std::string> OTHER_PICTURES{".bmp", ".gif", ".jpeg", ".jpg", ".ppm", ".tif", ".tiff", ".webp"};
+
+bool is_picture(const fs::path& path, const std::vector<std::string>& endings = PICTURES) {
   std::string ending = path.extension().string();
   std::transform(ending.begin(), ending.end(), ending.begin(), [](unsigned char c) { return std::tolower(c); });
-  return ending == ".png" && !fs::is_directory(path);
+  return std::count(endings.begin(), endings.end(), ending) > 0 && !fs::is_directory(path);
 }
 
 /// A picture's path for each image: `output` itself for one image, else <output>/<name>.png, all different.
@@ -55,7 +62,7 @@ std::vector<fs::path> picture_paths(const fs::path& output, const std::vector<fs
     throw Error(output.string() + " is one picture, but " + std::to_string(images.size()) +
                 " images were given. Give a folder as --output.");
   if (is_picture(output)) return {output};
-  if (const auto ending = output.extension().string(); !ending.empty() && !fs::is_directory(output))
+  if (is_picture(output, OTHER_PICTURES))
     throw Error(output.string() + " cannot be written: pictures are PNG files. Choose .png, or a folder.");
   std::vector<fs::path> paths;
   for (const fs::path& image : images) {
@@ -139,6 +146,8 @@ void run(const Arguments& arguments, const Runtime& runtime) {
     write_file(arguments.json, text);
 }
 
+constexpr const char* TOO_LARGE = "The memory does not suffice. Give smaller images.";
+
 }  // namespace
 
 int run_client(int count, char** words, const Runtime& runtime) {
@@ -152,7 +161,9 @@ int run_client(int count, char** words, const Runtime& runtime) {
   } catch (const UsageError& error) {
     return report(error.what() + (" See " + runtime.program + " --help."));
   } catch (const std::bad_alloc&) {
-    return report("The memory does not suffice. Give smaller images.");
+    return report(TOO_LARGE);
+  } catch (const std::length_error&) {  // more than any memory holds
+    return report(TOO_LARGE);
   } catch (const std::exception& error) {
     return report(error.what());
   }

@@ -59,6 +59,8 @@ REFUSED = {
         "none.json cannot be read",
     ),
     "a data set that is not there": (("evaluate", *NETWORK, "--dataset", "coco_2017_val"), "Set DETECTRON2_DATASETS"),
+    "a threshold that is no number": (("predict", "artifact", "a.jpg", "--score-thresh", "nan"), "must be a number"),
+    "a threshold beyond 1": (("predict", "artifact", "a.jpg", "--nms-thresh", "5"), "a number from 0 to 1"),
     "a name too long for a file": (("inspect", "a" * 300), "File name too long"),
 }
 

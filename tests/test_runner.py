@@ -3,11 +3,12 @@
 import sys
 from types import ModuleType, SimpleNamespace
 
+import numpy as np
 import pytest
 
-from d2deploy.artifact import ModelSpec, Preprocess, Thresholds, write_artifact
-from d2deploy.errors import ArtifactError
-from d2deploy.runner import open_runner, to_source
+from d2deploy.artifact import ModelSpec, Preprocess, TensorSpec, Thresholds, write_artifact
+from d2deploy.errors import ArtifactError, InputError
+from d2deploy.runner import check_arrays, open_runner, to_source
 
 SPEC = ModelSpec(
     meta_architecture="GeneralizedRCNN",
@@ -74,6 +75,31 @@ def test_a_folder_that_is_no_artifact_is_refused(tmp_path):
         open_runner(tmp_path)
     with pytest.raises(ArtifactError, match="is not an artifact"):
         open_runner(str(tmp_path / "nowhere"))
+
+
+IMAGES = TensorSpec(name="images", shape=("N", 3, "H", "W"), dtype="float32")
+SIZES = TensorSpec(name="image_sizes", shape=("N", 2), dtype="int64")
+TWO = np.zeros((2, 3, 32, 48), np.float32), np.array([[32, 48], [30, 20]])
+WRONG = {
+    "one array": (TWO[:1], r"takes images float32\[N, 3, H, W\], image_sizes int64\[N, 2\], but 1 arrays were given"),
+    "of doubles": ((TWO[0].astype(np.float64), TWO[1]), r"but images was float64\[2, 3, 32, 48\]"),
+    "of the other byte order": ((TWO[0].astype(">f4"), TWO[1]), r"but images was >f4"),
+    "one axis less": ((TWO[0][0], TWO[1]), r"but images was float32\[3, 32, 48\]"),
+    "one channel": ((TWO[0][:, :1], TWO[1]), r"but images was float32\[2, 1, 32, 48\]"),
+    "sizes of one image": (
+        (TWO[0], TWO[1][:1]),
+        r"but image_sizes was int64\[1, 2\]\. Give arrays of that dtype and shape",
+    ),
+    "a list": ((TWO[0], [[32, 48], [30, 20]]), r"but image_sizes was list"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_arrays_that_a_model_does_not_take(case):
+    arrays, message = WRONG[case]
+    check_arrays((IMAGES, SIZES), TWO)
+    with pytest.raises(InputError, match=message):
+        check_arrays((IMAGES, SIZES), arrays)
 
 
 def test_a_changed_file_is_not_run(backends, tmp_path):

@@ -4,14 +4,21 @@
 ///   check resize  < int32 h w H W and h x w x 3 bytes, repeated > H x W x 3 bytes, repeated
 ///   check read FILE                                             > int32 h w and h x w x 3 bytes, BGR
 ///   check result  < {"spec", "input_size", "image_size", "outputs": {name: {"dtype", "shape", "data"}}} > JSON
+///   check core    < {name: {"dtype", "shape", "data"}}, as a Caffe2 net gives them > {name: {"shape", "data"}}, the core's
 ///   check json    < JSON                                        > the same, written anew
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <iostream>
 #include <iterator>
+#include <numeric>
 #include <string>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
+#include "core_outputs.hpp"
 #include "d2deploy/draw.hpp"
 #include "d2deploy/error.hpp"
 #include "d2deploy/image.hpp"
@@ -95,14 +102,39 @@ void result() {
   std::cout << to_json(found, spec, "image", frame.image_size).dump() << '\n';
 }
 
+template <typename T>
+Json::Object listed(const Outputs& outputs, const std::string& name) {
+  const Shape& shape = outputs.shape(name);
+  const T* first = outputs.get<T>(name, shape.size());
+  const auto count = std::accumulate(shape.begin(), shape.end(), std::ptrdiff_t{1}, std::multiplies<>());
+  using Number = std::conditional_t<std::is_integral_v<T>, std::int64_t, double>;
+  Json::Array data;
+  for (const T* number = first; number < first + count; ++number) data.emplace_back(static_cast<Number>(*number));
+  return {{"shape", Json::Array(shape.begin(), shape.end())}, {"data", std::move(data)}};
+}
+
+void core() {
+  Outputs made;
+  const Json json = read_json(all_input());
+  for (const auto& [name, tensor] : json.object("what a net gives")) made.add(name, to_tensor(tensor));
+  const Outputs core = core_outputs(made);
+  Json::Object found;
+  for (const auto& [name, tensor] : json.object("what a net gives")) {
+    const bool is_whole = name == "classes" || name == "image_index";
+    found.emplace_back(name, is_whole ? listed<std::int64_t>(core, name) : listed<float>(core, name));
+  }
+  std::cout << Json(std::move(found)).dump() << '\n';
+}
+
 int run(const std::vector<std::string>& words) {
   const std::string verb = words.empty() ? "" : words[0];
   if (verb == "shapes") return shapes(), 0;
   if (verb == "resize") return resize_all(), 0;
   if (verb == "read" && words.size() == 2) return read(words[1]), 0;
   if (verb == "result") return result(), 0;
+  if (verb == "core") return core(), 0;
   if (verb == "json") return std::cout << read_json(all_input()).dump(), 0;
-  throw Error("check shapes|resize|read FILE|result|json");
+  throw Error("check shapes|resize|read FILE|result|core|json");
 }
 
 }  // namespace

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from d2deploy.artifact import Artifact, read_artifact
+    from d2deploy.backends.caffe2.model import Caffe2Model
     from d2deploy.draw import draw_instances, draw_result
     from d2deploy.errors import D2DeployError
     from d2deploy.models.build import load_model
@@ -26,6 +27,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Artifact": "artifact",
+    "Caffe2Model": "backends.caffe2.model",
     "D2DeployError": "errors",
     "Instances": "results",
     "PanopticResult": "results",
@@ -44,6 +46,7 @@ _HOME = {
 
 __all__ = [
     "Artifact",
+    "Caffe2Model",
     "D2DeployError",
     "Instances",
     "PanopticResult",

@@ -220,7 +220,7 @@ class Artifact:
     def __str__(self) -> str:
         size = sum((self.path / name).stat().st_size for name in self.manifest.hashes)
         options = ", ".join(f"{k} {v}" for k, v in self.manifest.options.items())
-        return f"{self.path}: {self.format} ({options}), {size / 1e6:.1f} MB"
+        return f"{self.path}: {self.format}{f' ({options})' if options else ''}, {size / 1e6:.1f} MB"
 
     def with_verification(self, report: dict[str, Any]) -> "Artifact":
         """The same artifact with `report` written into its manifest."""

@@ -5,6 +5,7 @@ D2DeployError                bad input or surroundings; the command line prints 
  |   +- UnknownKey           a key that detectron2 does not have
  +- WeightsError             a checkpoint that cannot be read or does not fit; may carry the LoadReport
  +- ImageError               an image that cannot be read
+ +- InputError               arrays that a model does not take: how many, which shape, which dtype
  +- DatasetError             annotations or a dataset name that cannot be used
  +- ArtifactError            an artifact folder that cannot be used: unreadable, newer schema, changed file
  +- DeviceError              a device that this machine or runtime does not have
@@ -42,6 +43,10 @@ class WeightsError(D2DeployError):
 
 class ImageError(D2DeployError):
     """An image that cannot be read."""
+
+
+class InputError(D2DeployError):
+    """Arrays that a model does not take."""
 
 
 class DatasetError(D2DeployError):

@@ -1,5 +1,6 @@
 """Numpy arrays in, numpy arrays out: the contract that every runtime meets, and the one door to them."""
 
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -8,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from d2deploy.artifact import Artifact, ModelSpec, TensorSpec, read_artifact
-from d2deploy.errors import ArtifactError
+from d2deploy.errors import ArtifactError, InputError
 from d2deploy.optional import optional
 
 EAGER = "eager"
@@ -27,7 +28,7 @@ class Runner(Protocol):
         """What comes back, in this order."""
 
     def __call__(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Run one batch."""
+        """Run one batch. Raises InputError, as check_arrays."""
 
     def close(self) -> None:
         """Give memory and device back. The runner must not be called afterwards."""
@@ -43,6 +44,30 @@ class Source(Protocol):
     @property
     def spec(self) -> ModelSpec:
         """Inputs, outputs, pre-processing, classes."""
+
+
+def check_arrays(specs: Sequence[TensorSpec], arrays: Sequence[np.ndarray]) -> None:
+    """Raises InputError when `arrays` are not what `specs` say: how many, their dtypes, their axes.
+
+    A letter is one size in all shapes. Left to themselves, runtimes say so in a page of their own words, or cast.
+    """
+    takes = f"The model takes {', '.join(map(str, specs)) or 'nothing'}"
+    if len(arrays) != len(specs):
+        raise InputError(f"{takes}, but {len(arrays)} arrays were given. Give one for each.")
+    sizes: dict[str, int] = {}
+    for spec, array in zip(specs, arrays, strict=True):
+        is_array = isinstance(array, np.ndarray)
+        if not is_array or array.dtype != spec.dtype or not _fits(array.shape, spec.shape, sizes):
+            given = f"{array.dtype}{list(array.shape)}" if is_array else type(array).__name__
+            raise InputError(f"{takes}, but {spec.name} was {given}. Give arrays of that dtype and shape.")
+
+
+def _fits(shape: tuple[int, ...], promised: tuple[int | str, ...], sizes: dict[str, int]) -> bool:
+    """Whether a shape is as promised. `sizes`: of each letter, once it was seen."""
+    return len(shape) == len(promised) and all(
+        size == (sizes.setdefault(axis, size) if isinstance(axis, str) else axis)
+        for size, axis in zip(shape, promised, strict=True)
+    )
 
 
 def to_source(source: Source | str | Path) -> Source:

@@ -1,17 +1,18 @@
 """The demo's network and its export in every format and method, each made once."""
 
 import math
-import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from filelock import FileLock
+from artifacts import OF_ONE_GRAPH, make_once, make_together, shared_folder
 
-from d2deploy.artifact import Artifact, read_artifact
+from d2deploy.artifact import Artifact
 from d2deploy.backends import FORMATS
+from d2deploy.backends.half_weights import with_half_weights
 from d2deploy.models.build import Model, load_model
 from d2deploy.workflows.export import export
 
@@ -32,16 +33,54 @@ def exported(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Callable
 
     @cache
     def make(kind: str) -> Artifact:
-        format, method = kind.split("-")
-        root = tmp_path_factory.getbasetemp()
-        if "PYTEST_XDIST_WORKER" in os.environ:
-            root = root.parent  # one export for all workers
-        with FileLock(root / f"{kind}.lock"):
-            if (root / kind).exists():
-                return read_artifact(root / kind)
-            return export(model, format, root / kind, method=method, verify=False)
+        def write(format: str, method: str, place: Path) -> Artifact:
+            return export(model, format, place, method=method, verify=False)
+
+        return make_once(shared_folder(tmp_path_factory), "demo", kind, write)
 
     return make
+
+
+# Graph -> family, kinds of files, export's options: what several tests look at from different sides.
+GRAPHS: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {
+    "padded cascade": ("cascade", ("onnx-tracing",), {"outputs": "padded", "threshold_inputs": True}),
+    # Its weights are rounded beforehand, so that all three kinds are made of one graph.
+    "padded retinanet": (
+        "retinanet",
+        (*OF_ONE_GRAPH, "openvino-half"),
+        {"outputs": "padded", "threshold_inputs": True},
+    ),
+    "whole panoptic": (
+        "panoptic",
+        OF_ONE_GRAPH,
+        {"include_preprocess": True, "include_postprocess": True, "threshold_inputs": True},
+    ),
+    "finished keypoint": ("keypoint", OF_ONE_GRAPH, {"include_postprocess": True, "threshold_inputs": True}),
+}
+
+
+@pytest.fixture(scope="session")
+def graph_file(
+    network: Callable[[str], Any], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str, str], tuple[Any, Artifact]]:
+    """Function: row of GRAPHS, one of its kinds -> the network and the file, made once, not verified.
+
+    "openvino-half": with weights in 16 bits.
+    """
+
+    def make(name: str, kind: str) -> tuple[Any, Artifact]:
+        family, kinds, options = GRAPHS[name]
+        model = network(family)
+        if "openvino-half" in kinds:
+            model = with_half_weights(model)
+
+        def write(format: str, how: str, place: Path) -> Artifact:
+            half: dict[str, Any] = {"half_weights": True} if how == "half" else {}
+            return export(model, format, place, verify=False, **options, **half)
+
+        return model, make_together(shared_folder(tmp_path_factory), name, kinds, write)[kind]
+
+    return cache(make)
 
 
 @pytest.fixture(params=KINDS)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -38,6 +39,7 @@ def in_onnx(op: nn.Module, sample: tuple[Any, ...], shapes: tuple[Any, ...]) -> 
     assert exported is not None
     proto = exported.model_proto
     assert not proto.functions and {node.domain for node in proto.graph.node} == {""}
+    onnx.checker.check_model(proto, full_check=True)
     session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
 
     def run(*arguments: Any) -> np.ndarray:
@@ -102,3 +104,10 @@ def test_roi_align(count: int, pooling: tuple[nn.Module, Callable[..., np.ndarra
     assert ours.shape == expected.shape == (count, 3, 7, 7)
     np.testing.assert_allclose(ours, expected, atol=5e-5, rtol=0)
     assert count < 6 or np.abs(expected).max() > 1
+
+
+def test_roi_align_of_known_sizes() -> None:
+    """Those of one image: nothing is left open then, and each shape in the file is checked."""
+    op, given = RoIAlignRotated(scales=(0.25, 0.125), size=7, sampling_ratio=0), samples(6)
+    run = in_onnx(op, given, ([{}, {}], {}, {}, {}))
+    np.testing.assert_allclose(run(*given), op(*given).numpy(), atol=5e-5, rtol=0)

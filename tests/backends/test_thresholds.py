@@ -1,6 +1,9 @@
 """Thresholds as inputs of a graph: what it finds is what the network finds that has them built in."""
 
+import copy
 import dataclasses
+import gc
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +46,17 @@ def with_thresholds(model: Model, score: float, nms: float) -> Model:
     return dataclasses.replace(model, core=core.eval(), spec=dataclasses.replace(model.spec, thresholds=built_in))
 
 
-FILES = [("retinanet", "onnx", "ragged"), ("retinanet", "openvino", "ragged"), ("cascade", "onnx", "padded")]
+# Two kinds of NMS: one of all classes' boxes, one where boxes have a class; padded and ragged; both runtimes.
+FILES = [
+    ("padded retinanet", "openvino-tracing"),
+    ("padded cascade", "onnx-tracing"),
+    ("whole panoptic", "onnx-tracing"),
+]
 
 
-@pytest.mark.parametrize(("family", "format", "outputs"), FILES)
-def test_other_thresholds(family: str, format: str, outputs: str, network: Any, tmp_path: Path) -> None:
-    model = network(family)
-    artifact = export(model, format, tmp_path / format, outputs=outputs, threshold_inputs=True, verify=False)
+@pytest.mark.parametrize(("name", "kind"), FILES)
+def test_other_thresholds(name: str, kind: str, graph_file: Any) -> None:
+    model, artifact = graph_file(name, kind)
     assert [str(tensor) for tensor in artifact.spec.inputs[-2:]] == [
         "score_threshold float32[]",
         "nms_threshold float32[]",
@@ -74,7 +81,8 @@ def test_other_thresholds(family: str, format: str, outputs: str, network: Any, 
 
 def all_scores(source: Any) -> np.ndarray:
     with Predictor(source) as predictor:
-        return np.concatenate([predictor(image).scores for image in demo_images()])
+        found = [predictor(image) for image in demo_images()]
+    return np.concatenate([getattr(result, "instances", result).scores for result in found])
 
 
 def test_the_rpn_keeps_its_own(network: Any) -> None:
@@ -84,6 +92,16 @@ def test_the_rpn_keeps_its_own(network: Any) -> None:
         "roi_heads.select.above.threshold",
         "roi_heads.select.nms.iou_threshold",
     ]
+
+
+@pytest.mark.parametrize("contract", [Contract(threshold_inputs=True), Contract(signature="detectron2")], ids=str)
+def test_a_network_is_not_kept_by_its_variants(contract: Contract, network: Any) -> None:
+    model = dataclasses.replace(network("retinanet"), core=copy.deepcopy(network("retinanet").core))
+    gone = weakref.ref(model.core)
+    assert variant(model, contract) is variant(model, contract)
+    del model
+    gc.collect()
+    assert gone() is None
 
 
 def test_a_network_without_thresholds(network: Any) -> None:

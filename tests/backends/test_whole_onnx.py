@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from d2deploy.backends.capture import OPAQUE, quiet, swapped
+from d2deploy.backends.onnx import proto_of
 from d2deploy.backends.onnx.lowerings import lowerings
 from d2deploy.ops.find_keypoints import FindKeypoints
 from d2deploy.ops.merge_panoptic import MergePanoptic
@@ -164,3 +165,17 @@ def test_equal_to_the_op(case: str, runtime: Callable[..., Any], files: dict[str
                 assert np.count_nonzero(ours ^ theirs.numpy()) <= ours.size * 1e-5  # sums in another order
             else:
                 np.testing.assert_allclose(ours, theirs.numpy(), atol=tolerance, rtol=0)
+
+
+def test_inner_names_are_not_those_of_inputs() -> None:
+    """A loop's value and an input may have been called the same."""
+    op, samples, *_ = CASES["panoptic"]
+    names = ["image", "i", "drawn", "number"]
+    with quiet():
+        program = torch.export.export(swapped(Alone(op), OPAQUE), samples[0], strict=False)
+        exported = torch.onnx.export(
+            program, dynamo=True, custom_translation_table=lowerings(), input_names=names, verbose=False
+        )
+    proto = proto_of(exported)
+    onnx.checker.check_model(proto, full_check=True)
+    assert [value.name for value in proto.graph.input] == names

@@ -12,15 +12,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from artifacts import make_once, shared_folder
 from filelock import FileLock
 from pycocotools import mask as rle
 
-from d2deploy.artifact import Artifact, read_artifact
+from d2deploy.artifact import Artifact
+from d2deploy.backends.caffe2.runtime import runtime_python
 from d2deploy.models.build import Model, load_model
 from d2deploy.workflows.export import export
 
 REPO = Path(__file__).parents[2]
 BUILD = REPO / "build" / "cpp"
+CAFFE2_BUILD = REPO / "build" / "cpp-caffe2"  # apart: the others need nothing that it needs
 MODELS = {
     "demo": REPO / "src" / "d2deploy" / "demo",
     "keypoint_rcnn": REPO / "tests/golden/models/keypoint_rcnn",
@@ -53,15 +56,40 @@ def what_is_missing() -> str | None:
     return f"{', '.join(absent)} not installed" if absent else None
 
 
-def configure() -> list[str]:
+def options() -> dict[str, str]:
+    """CMake's variables for the clients of what is installed beside d2deploy."""
     spec = importlib.util.find_spec("torch")
     site = Path((spec.submodule_search_locations or [""])[0]).parent
-    cache_file = BUILD / "CMakeCache.txt"
-    if cache_file.is_file() and f"D2DEPLOY_PYTHON_SITE:PATH={site}\n" not in cache_file.read_text():
-        cache_file.unlink()  # of another environment, whose libraries it remembers
-    generator = ["-G", "Ninja"] if shutil.which("ninja") and not cache_file.is_file() else []
-    options = [f"-DD2DEPLOY_PYTHON_SITE={site}", "-DD2DEPLOY_CHECK=ON"]
-    return ["cmake", *generator, "-S", str(REPO / "cpp"), "-B", str(BUILD), *options]
+    return {"D2DEPLOY_PYTHON_SITE:PATH": str(site), "D2DEPLOY_CHECK:BOOL": "ON"}
+
+
+def caffe2_options(python: Path) -> dict[str, str]:
+    """CMake's variables for the client of a Caffe2, alone."""
+    others = {f"D2DEPLOY_{name}:BOOL": "OFF" for name in ("TORCHSCRIPT", "ONNXRUNTIME", "OPENVINO")}
+    return {"D2DEPLOY_CAFFE2_PYTHON:FILEPATH": str(python.absolute()), **others}
+
+
+def build(folder: Path, given: dict[str, str]) -> None:
+    """Build the clients in `folder`, anew where it was for other places, whose libraries CMake remembers."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [f"{name}={value}" for name, value in given.items()]
+    cache_file = folder / "CMakeCache.txt"
+    with FileLock(folder.with_suffix(".lock")):
+        if cache_file.is_file() and not set(lines) <= set(cache_file.read_text().splitlines()):
+            cache_file.unlink()
+        generator = ["-G", "Ninja"] if shutil.which("ninja") and not cache_file.is_file() else []
+        configure = ["cmake", *generator, "-S", str(REPO / "cpp"), "-B", str(folder), *(f"-D{line}" for line in lines)]
+        for command in (configure, ["cmake", "--build", str(folder), "--parallel", "2"]):
+            run = subprocess.run(command, capture_output=True, text=True)
+            assert run.returncode == 0, f"{' '.join(command)}\n{run.stdout[-4000:]}\n{run.stderr[-4000:]}"
+
+
+@cache
+def build_caffe2() -> None:
+    """Build Caffe2's client; skip where there is no Caffe2."""
+    if (python := runtime_python()) is None:
+        pytest.skip("no Caffe2 runtime here: make test-caffe2")
+    build(CAFFE2_BUILD, caffe2_options(python))
 
 
 @pytest.fixture(scope="session")
@@ -69,12 +97,14 @@ def tool() -> Tool:
     """Function: name of a program -> its path. Skips where it cannot be built, fails where it does not build."""
     if missing := what_is_missing():
         pytest.skip(f"C++ clients: {missing}")
-    BUILD.mkdir(parents=True, exist_ok=True)
-    with FileLock(BUILD.with_suffix(".lock")):
-        for command in (configure(), ["cmake", "--build", str(BUILD), "--parallel", "2"]):
-            run = subprocess.run(command, capture_output=True, text=True)
-            assert run.returncode == 0, f"{' '.join(command)}\n{run.stdout[-4000:]}\n{run.stderr[-4000:]}"
-    return lambda name: BUILD / f"d2deploy_{name}"
+    build(BUILD, options())
+
+    def path(name: str) -> Path:
+        if name == "caffe2":
+            build_caffe2()
+        return (CAFFE2_BUILD if name == "caffe2" else BUILD) / f"d2deploy_{name}"
+
+    return path
 
 
 @pytest.fixture(scope="session")
@@ -96,16 +126,11 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Artifact
 
     @cache
     def make(name: str, kind: str, **options: Any) -> Artifact:
-        format, method = kind.split("-")
-        root = tmp_path_factory.getbasetemp()
-        if "PYTEST_XDIST_WORKER" in os.environ:
-            root = root.parent
-        # The demo's lie where tests/backends/conftest.py has them: a run makes each of them once.
-        place = root / "-".join([*([name] if name != "demo" else []), kind, *options])
-        with FileLock(place.with_name(f"{place.name}.lock")):
-            if place.exists():
-                return read_artifact(place)
+        def write(format: str, method: str, place: Path) -> Artifact:
             return export(model(name), format, place, method=method, verify=False, **options)
+
+        # The demo's lie where tests/backends/conftest.py has them: a run makes each of them once.
+        return make_once(shared_folder(tmp_path_factory), "-".join([name, *options]), kind, write)
 
     return make
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from d2deploy.artifact import SCHEMA
 from d2deploy.backends import FORMATS
+from d2deploy.backends.caffe2.messages import read_net
 from d2deploy.workflows.predict import given_images, predict
 
 REPO = Path(__file__).parents[2]
@@ -21,7 +22,7 @@ PICTURES = [
     *sorted((REPO / "tests/golden/shapes/val").glob("*.jpg"))[3:5],
 ][:5]
 
-PROGRAMS = {"torchscript": "torchscript", "onnx": "onnxruntime", "openvino": "openvino"}
+PROGRAMS = {"torchscript": "torchscript", "onnx": "onnxruntime", "openvino": "openvino", "caffe2": "caffe2"}
 KINDS = [f"{row.name}-{method}" for row in FORMATS.values() if row.name in PROGRAMS for method in row.methods]
 
 
@@ -47,19 +48,18 @@ def client_json(program: Path, artifact: Path, images: list[Path]) -> list[dict[
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_json_equals_pythons(kind, tool, exported, images, check_same):
+    program = tool(PROGRAMS[kind.partition("-")[0]])
     artifact = exported("demo", kind)
-    program = tool(PROGRAMS[artifact.format])
     ours, theirs = client_json(program, artifact.path, images), predict(artifact, given_images(images)).images
     assert check_same(ours, theirs) > 50
 
 
+@pytest.mark.parametrize("format", ["torchscript", "caffe2"])
 @pytest.mark.parametrize("name", ["keypoint_rcnn", "panoptic_fpn"])
-def test_other_networks(name, tool, exported, images, check_same):
-    artifact = exported(name, "torchscript-tracing")
-    ours, theirs = (
-        client_json(tool("torchscript"), artifact.path, images),
-        predict(artifact, given_images(images)).images,
-    )
+def test_other_networks(name, format, tool, exported, images, check_same):
+    program = tool(PROGRAMS[format])
+    artifact = exported(name, f"{format}-tracing")
+    ours, theirs = client_json(program, artifact.path, images), predict(artifact, given_images(images)).images
     assert check_same(ours, theirs) > 20
 
 
@@ -84,10 +84,12 @@ def test_other_contracts(name, kind, options, tool, exported, images, check_same
     assert check_same(ours, theirs) > 20
 
 
-def test_nothing_found(tool, exported, tmp_path):
-    artifact = exported("demo", "onnx-tracing")
+@pytest.mark.parametrize("format", ["onnx", "caffe2"])
+def test_nothing_found(format, tool, exported, tmp_path):
+    program = tool(PROGRAMS[format])
+    artifact = exported("demo", f"{format}-tracing")
     Image.new("RGB", (40, 30), (120, 120, 120)).save(tmp_path / "blank.png")
-    (ours,) = client_json(tool("onnxruntime"), artifact.path, [tmp_path / "blank.png"])
+    (ours,) = client_json(program, artifact.path, [tmp_path / "blank.png"])
     (theirs,) = predict(artifact, given_images([tmp_path / "blank.png"])).images
     assert ours == theirs
     assert ours["instances"] == []
@@ -119,18 +121,21 @@ def break_manifest(folder: Path, change: Any) -> None:
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
-def other_file(folder: Path) -> None:
-    """No model, and yet the file that the manifest says."""
-    name = json.loads((folder / "manifest.json").read_text())["file"]
-    (folder / name).write_bytes(b"no model")
-    digest = sha256(b"no model").hexdigest()
-    break_manifest(folder, lambda manifest: manifest["hashes"].update({name: digest}))
+def model_file(folder: Path) -> Path:
+    return folder / json.loads((folder / "manifest.json").read_text())["file"]
+
+
+def replace(file: Path, data: bytes) -> None:
+    """Other bytes, and yet the file that the manifest says."""
+    file.write_bytes(data)
+    digest = sha256(data).hexdigest()
+    break_manifest(file.parent, lambda manifest: manifest["hashes"].update({file.name: digest}))
 
 
 def changed_byte(folder: Path) -> None:
-    data = bytearray((folder / "model.onnx").read_bytes())
+    data = bytearray(model_file(folder).read_bytes())
     data[len(data) // 2] ^= 1
-    (folder / "model.onnx").write_bytes(data)
+    model_file(folder).write_bytes(data)
 
 
 def set_field(*path: str | int, value: Any) -> Any:
@@ -152,13 +157,12 @@ BAD_ARTIFACTS = {
     "field missing": (lambda folder: break_manifest(folder, lambda m: m["spec"].pop("preprocess")), "preprocess"),
     "field of another type": (set_field("spec", "preprocess", "min_size", value="large"), "min_size is not"),
     "field out of range": (set_field("spec", "preprocess", "size_divisor", value=-1), "size_divisor is out of range"),
-    "other format": (set_field("format", value="torchscript"), "Run d2deploy_torchscript"),
-    "unknown format": (set_field("format", value="caffe2"), "has the format caffe2"),
+    "unknown format": (set_field("format", value="coreml"), "has the format coreml"),
     "file outside": (set_field("hashes", "../x", value="0"), "names files outside"),
     "file without hash": (set_field("file", value="other.onnx"), "a model file without a hash"),
-    "file missing": (lambda folder: (folder / "model.onnx").unlink(), "model.onnx is missing"),
+    "file missing": (lambda folder: model_file(folder).unlink(), " is missing. Export again"),
     "changed byte": (changed_byte, "is not the file that was exported"),
-    "no model": (other_file, "cannot be loaded by ONNX Runtime"),
+    "no model": (lambda folder: replace(model_file(folder), b"no model"), "cannot be loaded by"),
     "detectron2's signature": (
         set_field("options", "signature", value="detectron2"),
         "has the signature of detectron2",
@@ -172,29 +176,87 @@ BAD_ARTIFACTS = {
         lambda folder: break_manifest(
             folder, lambda m: m["spec"]["outputs"].append({"name": "depth", "shape": ["D"], "dtype": "float32"})
         ),
-        "cannot be run by ONNX Runtime",
+        "depth",
     ),
 }
 
 
+@pytest.mark.parametrize("format", ["onnx", "caffe2"])
 @pytest.mark.parametrize("case", BAD_ARTIFACTS)
-def test_a_bad_artifact_is_refused(case, tool, exported, images, tmp_path):
+def test_a_bad_artifact_is_refused(case, format, tool, exported, images, tmp_path):
     damage, message = BAD_ARTIFACTS[case]
-    folder = tmp_path / "onnx"
-    shutil.copytree(exported("demo", "onnx-tracing").path, folder)
+    program = tool(PROGRAMS[format])
+    folder = tmp_path / "artifact"
+    shutil.copytree(exported("demo", f"{format}-tracing").path, folder)
     damage(folder)
-    ran = run(tool("onnxruntime"), folder, images[0], "--json", tmp_path / "a.json", "--output", tmp_path / "a.png")
+    ran = run(program, folder, images[0], "--json", tmp_path / "a.json", "--output", tmp_path / "a.png")
     assert message in ran.stderr
     assert ran.stderr.startswith("error: ") and ran.stderr.count("\n") == 1
     assert ran.returncode == 2
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["onnx"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["artifact"]
+
+
+def test_the_program_of_another_format_is_named(tool, exported, images, tmp_path):
+    shutil.copytree(exported("demo", "onnx-tracing").path, tmp_path / "artifact")
+    for format in PROGRAMS.keys() - {"onnx"}:
+        set_field("format", value=format)(tmp_path / "artifact")
+        ran = run(tool("onnxruntime"), tmp_path / "artifact", images[0])
+        assert ran.returncode == 2
+        assert f"has the format {format}; d2deploy_onnxruntime runs onnx. Run d2deploy_{PROGRAMS[format]}" in ran.stderr
+
+
+def other_net(file: Path, change: Any) -> None:
+    net = read_net(file)
+    change(net)
+    replace(file, net.SerializeToString())
+
+
+def set_group(net: Any) -> None:
+    conv = next(op for op in net.op if op.type == "Conv")
+    next(arg for arg in conv.arg if arg.name == "group").i = 7
+
+
+# What is done to model.pb and model_init.pb, and what is said.
+BAD_NETS = {
+    "no weights file": (lambda net, init: init.unlink(), "model_init.pb is missing"),
+    "weights that are no net": (
+        lambda net, init: replace(init, b"no model"),
+        "model_init.pb cannot be loaded by Caffe2",
+    ),
+    "no weights": (lambda net, init: replace(init, b""), "model.pb cannot be loaded by Caffe2"),
+    "no operators": (lambda net, init: replace(net, b""), "model.pb cannot be loaded by Caffe2"),
+    "output missing": (
+        lambda net, init: break_manifest(
+            net.parent, lambda m: m["spec"]["outputs"].append({"name": "center", "shape": ["N"], "dtype": "float32"})
+        ),
+        "gives no center, which its manifest promises",
+    ),
+    "unknown operator": (
+        lambda net, init: other_net(net, lambda net: setattr(net.op[-1], "type", "Guess")),
+        "model.pb cannot be loaded by Caffe2",
+    ),
+    "operator that fails": (lambda net, init: other_net(net, set_group), "model.pb cannot be run by Caffe2"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_NETS)
+def test_a_bad_net_is_refused(case, tool, exported, images, tmp_path):
+    damage, message = BAD_NETS[case]
+    program = tool("caffe2")
+    folder = tmp_path / "artifact"
+    shutil.copytree(exported("demo", "caffe2-tracing").path, folder)
+    damage(folder / "model.pb", folder / "model_init.pb")
+    ran = run(program, folder, images[0], "--json", tmp_path / "a.json")
+    assert message in ran.stderr
+    assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (2, "", 1)
+    assert not (tmp_path / "a.json").exists()
 
 
 @pytest.mark.parametrize("format", ["torchscript", "openvino"])
 def test_other_runtimes_refuse_what_is_no_model(format, tool, exported, images, tmp_path):
     folder = tmp_path / "artifact"
     shutil.copytree(exported("demo", f"{format}-tracing").path, folder)
-    other_file(folder)
+    replace(model_file(folder), b"no model")
     ran = run(tool(PROGRAMS[format]), folder, images[0])
     assert ran.returncode == 2
     assert "cannot be loaded" in ran.stderr.splitlines()[-1]  # OpenVINO's readers have said something before

@@ -3,6 +3,8 @@
 What runs on it runs on a GPU as far as devices go: each tensor that a graph makes must be made where its inputs are.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -75,9 +77,16 @@ def moved(module: Any) -> Any:
     return module
 
 
+@contextmanager
+def on_other_device() -> Iterator[None]:
+    """While it is entered, what runs runs there."""
+    with torch.inference_mode(False), torch.no_grad(), optimized_execution(False), OnOtherDevice():
+        yield
+
+
 def run_elsewhere(module: Any, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """What a loaded TorchScript module gives when it and its inputs are on DEVICE, back on the CPU."""
-    with torch.inference_mode(False), torch.no_grad(), optimized_execution(False), OnOtherDevice():
+    with on_other_device():
         outputs = moved(module)(*map(Elsewhere, inputs))
     assert all(isinstance(output, Elsewhere) for output in outputs)
     return tuple(map(_inner, outputs))

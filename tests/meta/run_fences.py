@@ -2,7 +2,7 @@
 
 A console block holds lines `$ command`, continued by a backslash at the end of a line. Other lines are the output of
 the command above them and are compared, with `...` for anything; a command without such lines may print what it
-likes. The Python blocks of a page share their names.
+likes. The Python blocks of a page share their names. A block ```python caffe2 is a program for the Python with Caffe2.
 """
 
 import contextlib
@@ -17,12 +17,12 @@ from pathlib import Path
 
 # Commands that are not run, by how they begin: they install, or they are the Makefile, which runs these tests.
 SKIPPED = ("pip install ", "python3.11 -m venv ", "git clone ", "cd ", "make", ".venv/bin/")
-SECONDS = 180
+SECONDS = 600  # against hanging; where processes share cores an export takes minutes
 
 
 @dataclass(frozen=True)
 class Step:
-    """One thing to run: `language` is "python" or "console"; `expected` is "" when the page shows no output."""
+    """One thing to run: `language` is "python", "console" or "caffe2"; `expected`: "" when the page shows no output."""
 
     language: str
     line: int
@@ -38,9 +38,10 @@ class Step:
 def steps(text: str) -> list[Step]:
     """What the page `text` would have its reader run, top to bottom."""
     found: list[Step] = []
-    for fence in re.finditer(r"^```(python|console)\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE):
+    for fence in re.finditer(r"^```(python|console|python caffe2)\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE):
         line = text[: fence.start()].count("\n") + 2
-        found += [Step("python", line, fence[2])] if fence[1] == "python" else _commands(fence[2], line)
+        language = fence[1].split()[-1]
+        found += _commands(fence[2], line) if language == "console" else [Step(language, line, fence[2])]
     return found
 
 
@@ -55,12 +56,20 @@ def _commands(block: str, line: int) -> list[Step]:
     return found
 
 
-def run_page(text: str, folder: Path) -> int:
-    """Run every step of the page `text` in `folder`; how many ran. Raises AssertionError at the first that fails."""
+def run_page(text: str, folder: Path, *, caffe2: Path | None = None) -> int:
+    """Run every step of the page `text` in `folder`; how many ran. Raises AssertionError at the first that fails.
+
+    `caffe2`: the Python with Caffe2; without one the steps for it are left out.
+    """
     names: dict[str, object] = {"__name__": "__main__"}
-    todo = [step for step in steps(text) if not step.is_skipped]
+    run = {
+        "python": lambda step: _python(step, names, folder),
+        "console": lambda step: _process(step, ["bash", "-ec", step.code], folder),
+        "caffe2": lambda step: _process(step, [str(caffe2), "-I", "-c", step.code], folder),
+    }
+    todo = [step for step in steps(text) if not step.is_skipped and (caffe2 or step.language != "caffe2")]
     for step in todo:
-        printed = _python(step, names, folder) if step.language == "python" else _console(step, folder)
+        printed = run[step.language](step)
         matches = doctest.OutputChecker().check_output(step.expected, printed, doctest.ELLIPSIS)
         assert matches or not step.expected, f"{step}\nprinted\n{printed}"
     return len(todo)
@@ -77,8 +86,7 @@ def _python(step: Step, names: dict[str, object], folder: Path) -> str:
     return printed.getvalue()
 
 
-def _console(step: Step, folder: Path) -> str:
-    command = ["bash", "-ec", step.code]
+def _process(step: Step, command: list[str], folder: Path) -> str:
     run = subprocess.run(command, cwd=folder, env=_environment(folder), capture_output=True, text=True, timeout=SECONDS)
     assert run.returncode == 0, f"{step}\nexit {run.returncode}\n{run.stdout}{run.stderr}"
     return run.stdout

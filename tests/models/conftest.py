@@ -24,6 +24,7 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 class Golden:
     """What detectron2 gave for one config: `arrays` as described in tests/golden/README.md."""
 
+    name: str
     core: Any
     facts: dict[str, Any]
     arrays: Any
@@ -81,7 +82,8 @@ def load_golden(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
             assert core.state_dict().keys() == tensors.keys()
             core.load_state_dict(tensors, strict=False, assign=True)
             spec = model_spec(config, core)
-            made[name] = Golden(core.requires_grad_(False), facts, np.load(folder / "golden.npz"), spec)
+            arrays = np.load(folder / "golden.npz")
+            made[name] = Golden(name, core.requires_grad_(False), facts, arrays, spec)
         return made[name]
 
     yield load

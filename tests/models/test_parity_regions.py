@@ -24,7 +24,7 @@ SCORES = 2e-4
 
 
 def test_goldens_are_there() -> None:
-    assert len({name for name, _ in CASES}) >= 2
+    assert len({name for name, _ in CASES}) == 8
 
 
 @pytest.fixture(params=CASES, ids="-".join)

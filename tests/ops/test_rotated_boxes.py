@@ -90,8 +90,8 @@ def test_levels_go_by_area() -> None:
 def test_anchors_turn_innermost(capture: str, captures: Any) -> None:
     """detectron2's RotatedAnchorGenerator: sizes, then ratios, then angles; the offset moves the center only."""
     op: Any = AnchorGrid(sizes=(32, 64), aspect_ratios=(0.25, 1.0), angles=(-90, 0, 45), stride=8, offset=0.5)
-    grid = op if capture == "eager" else captures[capture](op, (torch.zeros(1, 1, 2, 2),))
-    anchors = grid(torch.zeros(1, 1, 3, 4)).reshape(3, 4, 12, 5)
+    grid = op if capture == "eager" else captures[capture](op, (torch.zeros(1, 1, 2, 2), torch.arange(5)))
+    anchors = grid(torch.zeros(1, 1, 3, 4), torch.arange(144)).reshape(3, 4, 12, 5)
     assert anchors[0, 0, :4].tolist() == [
         [4, 4, 64, 16, -90],
         [4, 4, 64, 16, 0],

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from d2deploy.ops import LEAVES
-from d2deploy.ops.anchor_grid import AnchorGrid, anchor_grid, cell_anchors
+from d2deploy.ops.anchor_grid import AnchorGrid, anchors_at, cell_anchors
 from d2deploy.ops.boxes import SCALE_CLAMP, clip_boxes, decode_boxes
 from d2deploy.ops.deform_sample import DeformSample
 from d2deploy.ops.find_keypoints import FindKeypoints
@@ -70,8 +70,9 @@ def test_anchors_are_size_major_and_centred_on_cell_corners() -> None:
     cell = cell_anchors((32.0, 64.0), (0.5, 1.0, 2.0))
     assert [round((x2 - x1) * (y2 - y1)) for x1, y1, x2, y2 in cell] == [1024] * 3 + [4096] * 3
     assert [round((y2 - y1) / (x2 - x1), 3) for x1, y1, x2, y2 in cell] == [0.5, 1, 2] * 2
-    grid = anchor_grid(torch.zeros(1, 1, 2, 3), [[-1.0, -1, 1, 1]], 8, 0.0)
-    assert grid[:, :2].add(1).tolist() == [[0, 0], [8, 0], [16, 0], [0, 8], [8, 8], [16, 8]]
+    grid = anchors_at(torch.arange(12), 3, [[-1.0, -1, 1, 1], [-1.0, -1, 4, 4]], 8, 0.0)
+    assert grid[::2, :2].add(1).tolist() == [[0, 0], [8, 0], [16, 0], [0, 8], [8, 8], [16, 8]]
+    assert grid[1::2, 2:].sub(4).tolist() == [[0, 0], [8, 0], [16, 0], [0, 8], [8, 8], [16, 8]]
 
 
 def test_padding_is_zero_after_normalising() -> None:
@@ -114,7 +115,7 @@ def test_pasting_a_full_mask_fills_its_box() -> None:
 LEAF_CASES: dict[type[torch.nn.Module], tuple[torch.nn.Module, list[tuple[Any, ...]]]] = {
     AnchorGrid: (
         AnchorGrid(sizes=(32.0,), aspect_ratios=(0.5, 1.0), stride=8, offset=0.0),
-        [(torch.zeros(1, 2, 4, 5),), (torch.zeros(3, 2, 1, 9),)],
+        [(torch.zeros(1, 2, 4, 5), torch.arange(40)), (torch.zeros(3, 2, 1, 9), torch.arange(18).reshape(2, 9))],
     ),
     ImageIndex: (ImageIndex(), [(torch.zeros(2, 3),), (torch.zeros(5, 1, 4),)]),
     PrepareImages: (

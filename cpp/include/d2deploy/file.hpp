@@ -21,13 +21,15 @@ namespace d2deploy {
 
 namespace fs = std::filesystem;
 
-/// The bytes of a file. Raises Error.
-inline std::string read_file(const fs::path& path) {
+/// The bytes of a file; only the first of them where those are of no use. Raises Error.
+inline std::string read_file(const fs::path& path, bool (*is_of_use)(std::string_view start) = nullptr) {
   std::ifstream stream(path, std::ios::binary);
   std::string bytes;
   std::array<char, 1 << 16> chunk;
-  while (stream.read(chunk.data(), chunk.size()) || stream.gcount() > 0)
+  while (stream.read(chunk.data(), chunk.size()) || stream.gcount() > 0) {
     bytes.append(chunk.data(), std::size_t(stream.gcount()));
+    if (is_of_use && !is_of_use(bytes)) return bytes;
+  }
   if (!stream.is_open() || stream.bad())
     throw Error(path.string() + " cannot be read: " + std::strerror(errno) + ". Check path and rights.");
   return bytes;

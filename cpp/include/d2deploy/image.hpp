@@ -41,6 +41,9 @@ inline Image upright(const Image& image, int orientation) {
 
 }  // namespace turning
 
+inline bool is_png(std::string_view bytes) { return bytes.substr(0, 8) == std::string_view("\x89PNG\r\n\x1a\n", 8); }
+inline bool is_jpeg(std::string_view bytes) { return bytes.substr(0, 3) == std::string_view("\xff\xd8\xff", 3); }
+
 /// The pixels of a PNG or JPEG file, in BGR, upright by its EXIF orientation, as src/d2deploy/image.py reads them.
 ///
 /// Raises Error: missing, a folder, neither PNG nor JPEG, damaged, or of too many pixels (nothing is decoded then).
@@ -48,12 +51,12 @@ inline Image read_image(const fs::path& path) {
   const std::string name = path.string();
   if (!fs::exists(path)) throw Error(name + " does not exist. Check the path.");
   if (fs::is_directory(path)) throw Error(name + " is a folder. Give an image file.");
-  const std::string bytes = read_file(path);
-  const std::string_view png("\x89PNG\r\n\x1a\n", 8), jpeg("\xff\xd8\xff", 3);
+  // A file of another kind may be large, or a device without end.
+  const std::string bytes = read_file(path, [](std::string_view start) { return is_png(start) || is_jpeg(start); });
   Decoded found;
-  if (bytes.compare(0, png.size(), png) == 0)
+  if (is_png(bytes))
     found = read_png(bytes, name);
-  else if (bytes.compare(0, jpeg.size(), jpeg) == 0)
+  else if (is_jpeg(bytes))
     found = read_jpeg(bytes, name);
   else
     throw Error(name + " is neither a PNG nor a JPEG image. Convert it.");

@@ -136,6 +136,13 @@ inline bool flag(const Json& object, const std::string& name) {
   return found && found->boolean(name);
 }
 
+/// A member that may be absent, as in manifests of schema 1, or null.
+template <typename T>
+std::optional<T> maybe(const Json& object, const std::string& name, T (*read)(const Json&)) {
+  const Json* found = object.find(name);
+  return found && !found->is_null() ? std::optional<T>(read(*found)) : std::nullopt;
+}
+
 inline Thresholds thresholds(const Json& json) {
   return {static_cast<float>(json.at("score").number("score")), static_cast<float>(json.at("nms").number("nms"))};
 }
@@ -147,12 +154,13 @@ inline ModelSpec spec(const Json& json) {
   spec.outputs = tensors(json.at("outputs"), "outputs");
   spec.preprocess = preprocess(json.at("preprocess"));
   spec.class_names = texts(json.at("class_names"), "class_names");
-  spec.sem_seg_names = texts(json.at("sem_seg_names"), "sem_seg_names");
+  if (const Json* names = json.find("sem_seg_names")) spec.sem_seg_names = texts(*names, "sem_seg_names");
   spec.includes_preprocess = flag(json, "includes_preprocess");
   spec.includes_postprocess = flag(json, "includes_postprocess");
-  if (const Json& values = json.at("thresholds"); !values.is_null()) spec.thresholds = thresholds(values);
-  if (const Json& rule = json.at("panoptic"); !rule.is_null()) spec.panoptic = panoptic(rule);
-  if (const Json& rule = json.at("panoptic_deeplab"); !rule.is_null()) spec.panoptic_deeplab = panoptic_deeplab(rule);
+  json.at("thresholds");  // null where there are none, but never absent
+  spec.thresholds = maybe(json, "thresholds", thresholds);
+  spec.panoptic = maybe(json, "panoptic", panoptic);
+  spec.panoptic_deeplab = maybe(json, "panoptic_deeplab", panoptic_deeplab);
   return spec;
 }
 

@@ -13,6 +13,7 @@
 #include <png.h>
 
 #include "d2deploy/error.hpp"
+#include "d2deploy/exif.hpp"
 #include "d2deploy/pixels.hpp"
 
 namespace d2deploy {
@@ -56,9 +57,9 @@ inline void read_bytes(png_structp png, png_bytep target, std::size_t size) {
 inline void choose_form(Reading& r) {
   png_set_palette_to_rgb(r.png);
   png_set_expand_gray_1_2_4_to_8(r.png);
+  png_set_strip_alpha(r.png);
   if (png_get_bit_depth(r.png, r.info) == 16 && png_get_color_type(r.png, r.info) == PNG_COLOR_TYPE_GRAY) return;
   png_set_strip_16(r.png);
-  png_set_strip_alpha(r.png);
   png_set_gray_to_rgb(r.png);
   png_set_bgr(r.png);
 }
@@ -69,6 +70,7 @@ inline void read_rows(Reading& r) {
   png_read_update_info(r.png, r.info);
   r.found.image = Image(static_cast<int>(height), static_cast<int>(width));
   const bool is_grey16 = png_get_channels(r.png, r.info) == 1;
+  if (png_get_rowbytes(r.png, r.info) != width * (is_grey16 ? 2 : 3)) png_error(r.png, "of a form that is not known");
   if (is_grey16) r.samples.resize(width * height * 2);
   for (std::size_t y = 0; y < height; ++y)
     r.rows.push_back(is_grey16 ? &r.samples[y * width * 2] : r.found.image.at(static_cast<int>(y), 0));
@@ -82,7 +84,10 @@ inline void read_metadata(Reading& r) {
   int count = 0;
   png_get_text(r.png, r.info, &texts, &count);
   for (int i = 0; i < count; ++i)
-    if (std::strcmp(texts[i].key, "XML:com.adobe.xmp") == 0 && texts[i].text) r.found.xmp = texts[i].text;
+    if (std::strcmp(texts[i].key, "XML:com.adobe.xmp") == 0 && texts[i].text)
+      r.found.xmp = texts[i].text;
+    else if (std::strcmp(texts[i].key, "Raw profile type exif") == 0 && texts[i].text && r.found.exif.empty())
+      r.found.exif = raw_profile(texts[i].text);
   png_bytep exif = nullptr;
   png_uint_32 size = 0;
   if (png_get_eXIf_1(r.png, r.info, &size, &exif)) r.found.exif.assign(exif, exif + size);
@@ -91,6 +96,7 @@ inline void read_metadata(Reading& r) {
 inline bool decode(Reading& r, const std::string& name) {
   if (setjmp(png_jmpbuf(r.png))) return r.is_complete;
   png_set_read_fn(r.png, &r, read_bytes);
+  png_set_user_limits(r.png, PNG_UINT_31_MAX, PNG_UINT_31_MAX);  // check_size knows the limit
   png_read_info(r.png, r.info);
   check_size(png_get_image_width(r.png, r.info), png_get_image_height(r.png, r.info), name);
   choose_form(r);

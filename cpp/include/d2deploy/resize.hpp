@@ -85,12 +85,8 @@ inline Image down(const Image& image, int height) {
 
 }  // namespace resizing
 
-/// `image` in another size. The width first, unless the height shrinks by far more: so since Pillow 13; before it the
-/// width was always first, and a pixel can differ by one.
+/// `image` in another size. Always the width first, as src/d2deploy/image.py and graphs with resizing inside.
 inline Image resize(Image image, Size size) {
-  const int shorter = image.height - size.height, narrower = image.width - size.width;
-  const bool is_height_first = shorter > 0 && shorter > 2 * narrower;
-  if (is_height_first) image = resizing::down(image, size.height);
   if (size.width != image.width) image = resizing::across(image, size.width);
   if (size.height != image.height) image = resizing::down(image, size.height);
   return image;

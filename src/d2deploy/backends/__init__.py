@@ -1,6 +1,7 @@
 """The formats: one row each, readable without importing anything heavy. A row's module has `export` and `load`."""
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 from d2deploy.errors import ExportError
 
@@ -10,20 +11,31 @@ SIGNATURES = ("d2deploy", "detectron2")
 """How the model is called: as docs/architecture.md says, or as detectron2's own exports are (signature.py)."""
 
 
+OF_FILE = ("signature", "half_weights")
+"""The fields of Contract that whoever writes the file is told."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Contract:
-    """How a network is to be asked and to answer. Each field is an option of export; its default is the core's own."""
+    """How a network is to be asked, to answer, to be kept. Each field is an option of export; its default is the
+    core's own."""
 
     outputs: str = "ragged"
     threshold_inputs: bool = False  # score and NMS threshold are inputs
     include_preprocess: bool = False  # it takes an image and resizes it itself
     include_postprocess: bool = False  # it answers on the original image
     signature: str = "d2deploy"
+    half_weights: bool = False  # its file holds weights in 16 bits
 
     @property
     def changes(self) -> tuple[str, ...]:
         """The fields that are not the core's own."""
         return tuple(field.name for field in fields(self) if getattr(self, field.name) != field.default)
+
+    @property
+    def of_file(self) -> dict[str, Any]:
+        """Arguments for the writer of a file: what of it is not as usual."""
+        return {name: getattr(self, name) for name in OF_FILE if name in self.changes}
 
 
 _WHOLE = ("include_preprocess", "include_postprocess")
@@ -69,7 +81,7 @@ _ROWS = (
         runtime_extra="openvino-runtime",
         summary="model.xml and model.bin, made from the ONNX graph; runs in OpenVINO",
         methods=("tracing",),
-        contract=("outputs", "threshold_inputs", *_WHOLE),
+        contract=("outputs", "threshold_inputs", *_WHOLE, "half_weights"),
     ),
     Format(
         name="caffe2",

@@ -8,6 +8,7 @@ from torch import nn
 
 from d2deploy.artifact import ModelSpec, TensorSpec
 from d2deploy.errors import DeviceError
+from d2deploy.runner import check_arrays
 
 
 class TorchRunner:
@@ -23,6 +24,7 @@ class TorchRunner:
         """The outputs for `arrays`, in the order of `inputs`."""
         if self._module is None:
             raise ValueError("this runner is closed")
+        check_arrays(self.inputs, arrays)
         with torch.inference_mode():
             tensors = self._module(*(torch.from_numpy(array).to(self._device) for array in arrays))
         return tuple(tensor.cpu().numpy() for tensor in tensors)

@@ -20,6 +20,7 @@ from d2deploy.errors import ExportError
 from d2deploy.ops import LEAVES
 from d2deploy.ops.find_keypoints import FindKeypoints
 from d2deploy.ops.rescale_boxes import rescale_boxes
+from d2deploy.runner import check_arrays
 
 FIELDS = {
     "boxes": "pred_boxes",
@@ -181,6 +182,7 @@ class SignatureRunner:
         """The outputs for `arrays`, in the order of `inputs`."""
         if self._call is None:
             raise ValueError("this runner is closed")
+        check_arrays(self.inputs, arrays)
         images = [
             torch.from_numpy(image[:, :height, :width]).to(self._device)
             for image, (height, width) in zip(arrays[0], arrays[1].tolist())

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from d2deploy.artifact import THRESHOLD_INPUTS
-from d2deploy.backends.capture import Exportable, Variant
+from d2deploy.backends.capture import Exportable, Variant, swapped
 from d2deploy.errors import ExportError
 from d2deploy.ops.labelled_nms import LabelledNMS
 from d2deploy.ops.nms import NMS
@@ -25,7 +25,8 @@ def with_threshold_inputs(model: Exportable) -> Variant:
             f"option out."
         )
     spec = dataclasses.replace(model.spec, inputs=(*model.spec.inputs, *THRESHOLD_INPUTS))
-    return Variant(core=ThresholdInputs(model.core, names).eval(), spec=spec, source=model.source)
+    core = ThresholdInputs(swapped(model.core, {}, keep_aliases=True), names).eval()
+    return Variant(core=core, spec=spec, source=model.source)
 
 
 def _is_of_detections(module: nn.Module) -> bool:

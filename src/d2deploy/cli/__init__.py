@@ -62,7 +62,10 @@ def _refused(error: Exception) -> int:
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="d2deploy")
 def cli() -> None:
-    """Export detectron2 checkpoints, without detectron2, and prove that the export is right."""
+    """Export detectron2 checkpoints, without detectron2, and prove that the export is right.
+
+    Exits with 0 if all went well, 1 if an export is not the network or something looks wrong, 2 for bad input.
+    """
 
 
 for command in (

@@ -10,7 +10,7 @@ from d2deploy.cli.options import ModelPath
 @click.command("caffe2-runtime")
 @click.option("--python", required=True, help="A Python 3.6 to 3.9: a path, or a name such as python3.8.")
 @click.option(
-    "--folder", type=ModelPath(), help="Where; the default is d2deploy's cache folder, where it looks by itself."
+    "--folder", type=ModelPath(), help="Folder to make; default: the one in d2deploy's cache, where it looks."
 )
 def caffe2_runtime_command(python: str, folder: Path | None) -> None:
     """Make the environment that Caffe2 artifacts run in: torch 1.8.1 from PyPI, 1.7 GB."""

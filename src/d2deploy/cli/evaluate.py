@@ -15,10 +15,10 @@ from d2deploy.cli.source import data_of, source_of, write_json
 @click.argument("artifact", type=ModelPath(), required=False)
 @network
 @data
-@click.option("--json", "json_file", type=ModelPath(), help="Write the numbers there; - for stdout.")
+@click.option("--json", "json_file", type=ModelPath(), help="Write the numbers to this file; - for stdout.")
 @device
 def evaluate_command(artifact: Path | None, json_file: Path | None, **options: Any) -> None:
-    """Measure AP, mIoU and panoptic quality of an artifact, or of the network (--config-file)."""
+    """Measure AP, mIoU and panoptic quality of an artifact, or of a network (--config-file)."""
     from d2deploy.workflows.evaluate import evaluate as run
 
     if json_file and json_file != STDIO:

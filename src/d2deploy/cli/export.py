@@ -21,33 +21,46 @@ if TYPE_CHECKING:
 
 @click.command("export", context_settings={"ignore_unknown_options": True})
 @network
-@click.option("--format", "formats", required=True, help="One or several: torchscript,onnx.")
-@click.option("--method", help="How torch captures the network; see d2deploy formats.")
+@click.option("--format", "formats", required=True, help="One or several of d2deploy formats: torchscript,onnx.")
+@click.option("--method", help="How TorchScript captures the network: tracing, its default, or scripting.")
 @click.option(
     "--outputs",
     type=click.Choice(OUTPUT_FORMS),
     default="ragged",
     show_default=True,
-    help="ragged: what was found in all images, one after the other; padded: room for as much in each image.",
+    help="ragged: one list of the rows of all images; padded: as many rows for each image, empty ones last.",
 )
-@click.option("--threshold-inputs", is_flag=True, help="Score and NMS threshold become inputs, with defaults.")
-@click.option("--include-preprocess", is_flag=True, help="Takes an image, uint8 [H,W,3], and resizes it itself.")
-@click.option("--include-postprocess", is_flag=True, help="Boxes, masks and the like come on the original image.")
+@click.option("--threshold-inputs", is_flag=True, help="ONNX, OpenVINO: score and NMS threshold become inputs.")
+@click.option("--include-preprocess", is_flag=True, help="The export takes an image, uint8 [H,W,3], and resizes it.")
+@click.option(
+    "--include-postprocess", is_flag=True, help="The export gives boxes, masks and all on the original image."
+)
 @click.option(
     "--signature",
     type=click.Choice(SIGNATURES),
     default="d2deploy",
     show_default=True,
-    help="detectron2: a TorchScript file to be called as those of detectron2's own exporter.",
+    help="detectron2: a TorchScript file that is called as those of detectron2's own exporter.",
 )
-@click.option("--output", type=ModelPath(), required=True, help="Gets a folder for each format.")
-@click.option("--overwrite", is_flag=True, help="Replace what is in those folders.")
-@click.option("--sample-image", type=ModelPath(), help="An image with objects, to verify the export with.")
-@click.option("--images", type=ModelPath(), multiple=True, help="Verify with these instead: files or folders.")
+@click.option("--half-weights", is_flag=True, help="OpenVINO: weights in 16 bits, half the size of the file.")
+@click.option("--output", type=ModelPath(), required=True, help="Folder to write to; gets a folder for each format.")
+@click.option("--overwrite", is_flag=True, help="Replace former exports in those folders.")
+@click.option(
+    "--sample-image", type=ModelPath(), help="Image with objects, to verify with in several sizes; default: the demo's."
+)
+@click.option(
+    "--images", type=ModelPath(), multiple=True, help="Verify with these instead: a file or folder; may be repeated."
+)
 @click.option("--no-verify", is_flag=True, help="Do not compare the export with the network.")
-@click.option("--run-eval", is_flag=True, help="Measure the accuracy of both, too, on the images below.")
+@click.option("--run-eval", is_flag=True, help="Measure the accuracy of network and export, too, on the data below.")
 @data
-@click.option("--max-drop", type=float, default=0.1, show_default=True, help="Points (AP, mIoU, PQ) that may be lost.")
+@click.option(
+    "--max-drop",
+    type=float,
+    default=0.1,
+    show_default=True,
+    help="With --run-eval: points (AP, mIoU, PQ) that the export may lose.",
+)
 @click.argument("overrides", nargs=-1, metavar="[KEY VALUE]...")
 def export_command(formats: str, overrides: tuple[str, ...], run_eval: bool, **options: Any) -> None:
     """Write a network in other formats, each verified against it.

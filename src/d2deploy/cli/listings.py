@@ -21,7 +21,7 @@ def inspect_command(artifact: Path) -> None:
 @click.command("zoo")
 @click.argument("words", nargs=-1)
 def zoo_command(words: tuple[str, ...]) -> None:
-    """List detectron2's official models; WORDS: only those whose name has them all.
+    """List detectron2's official models, or those with all WORDS in their name.
 
     A name can stand in place of --config-file; its weights are downloaded once.
     """
@@ -49,10 +49,12 @@ def formats_command() -> None:
 
 
 @click.command("demo")
-@click.option("--output", type=ModelPath(), default="d2deploy-demo", show_default=True, help="Where all of it goes.")
-@click.option("--overwrite", is_flag=True, help="Replace that folder even if it is no former demo's.")
+@click.option("--output", type=ModelPath(), default="d2deploy-demo", show_default=True, help="Folder to write to.")
+@click.option(
+    "--overwrite", is_flag=True, help="Replace that folder whatever is in it; a former demo is replaced anyway."
+)
 def demo_command(output: Path, overwrite: bool) -> None:
-    """Export the bundled Mask R-CNN, verify it, and show both on one HTML page."""
+    """Export a bundled Mask R-CNN, verify the exports, and show all on one HTML page."""
     from d2deploy.demo.run import run_demo
 
     run_demo(output, overwrite=overwrite, say=click.echo)

@@ -13,9 +13,11 @@ from d2deploy.cli.source import source_of, write_json
 @click.command("predict")
 @click.argument("paths", nargs=-1, type=ModelPath(), metavar="[ARTIFACT] IMAGES...")
 @network
-@click.option("--output", type=ModelPath(), help="Drawn: a picture file for one image, a folder for several.")
-@click.option("--min-score", type=float, default=0.5, show_default=True, help="Draw detections from here up.")
-@click.option("--json", "json_file", type=ModelPath(), help="Write all detections there; - for stdout.")
+@click.option("--output", type=ModelPath(), help="Draw: to a picture file for one image, to a folder for several.")
+@click.option(
+    "--min-score", type=float, default=0.5, show_default=True, help="Draw detections with at least this score."
+)
+@click.option("--json", "json_file", type=ModelPath(), help="Write all detections to this file; - for stdout.")
 @click.option("--coco-json", type=ModelPath(), help="The same as COCO records, category_id from 0 on; - for stdout.")
 @device
 def predict_command(paths: tuple[Path, ...], json_file: Path | None, coco_json: Path | None, **options: Any) -> None:

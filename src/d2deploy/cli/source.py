@@ -10,6 +10,7 @@ import click
 from d2deploy.artifact import Artifact, read_artifact, write_text
 from d2deploy.cli.options import STDIO
 from d2deploy.cli.progress import download_bar
+from d2deploy.config.thresholds import check_thresholds
 
 if TYPE_CHECKING:
     from d2deploy.models.build import Model
@@ -55,14 +56,15 @@ def source_of(artifact: Path | None, options: dict[str, Any]) -> "Artifact | Mod
         raise click.UsageError("Give an artifact or --config-file, not both.")
     if not artifact and not options["config_file"]:
         raise click.UsageError("Give an artifact, the folder that export wrote, or the network by --config-file.")
-    return _with_thresholds(read_artifact(artifact), options) if artifact else load_model(options)
+    return _with_thresholds(artifact, options) if artifact else load_model(options)
 
 
-def _with_thresholds(artifact: Artifact, options: dict[str, Any]) -> Artifact:
-    """The artifact, to be run with the thresholds that were given."""
+def _with_thresholds(path: Path, options: dict[str, Any]) -> Artifact:
+    """The artifact in `path`, to be run with the thresholds that were given."""
     if options["max_detections"]:
         raise click.UsageError("The number of detections of an artifact is fixed: give --max-detections to export.")
-    given = {"score": options["score_thresh"], "nms": options["nms_thresh"]}
+    check_thresholds(options["score_thresh"], options["nms_thresh"])
+    artifact, given = read_artifact(path), {"score": options["score_thresh"], "nms": options["nms_thresh"]}
     return artifact if set(given.values()) == {None} else artifact.with_thresholds(**given)
 
 

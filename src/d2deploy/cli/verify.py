@@ -14,11 +14,14 @@ from d2deploy.cli.source import load_model
 @click.command("verify")
 @click.argument("artifact", type=ModelPath())
 @network
-@click.option("--images", type=ModelPath(), multiple=True, help="Files or folders; default: a small varied set.")
-@click.option("--sample-image", type=ModelPath(), help="Instead: one image, of which that set is made.")
+@click.option("--images", type=ModelPath(), multiple=True, help="Compare on these: a file or folder; may be repeated.")
+@click.option("--sample-image", type=ModelPath(), help="Or on one image in several sizes; default: the demo's.")
 @device
 def verify_command(artifact: Path, images: tuple[Path, ...], sample_image: Path | None, **options: Any) -> None:
-    """Compare an artifact with the network that it was made from."""
+    """Compare an artifact with the network that it was made from.
+
+    Give the config, weights and changes that export was given. Exits with 1 where they differ.
+    """
     from d2deploy.workflows.predict import image_files
     from d2deploy.workflows.sample import sample_images
     from d2deploy.workflows.verify import verify as run

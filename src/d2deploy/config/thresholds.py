@@ -20,8 +20,7 @@ def with_thresholds(
 
     Raises ConfigError: out of range, or a network that has no such thing, or whose own part reads it elsewhere.
     """
-    _check("score_thresh", score_thresh, "a number", score_thresh is None or math.isfinite(score_thresh))
-    _check("nms_thresh", nms_thresh, "a number from 0 to 1", nms_thresh is None or 0 <= nms_thresh <= 1)
+    check_thresholds(score_thresh, nms_thresh)
     fits = max_detections is None or (type(max_detections) is int and 1 <= max_detections < 2**31)
     _check("max_detections", max_detections, "a whole number of at least 1", fits)
     values = {"score_thresh": score_thresh, "nms_thresh": nms_thresh, "detections_per_image": max_detections}
@@ -36,6 +35,12 @@ def with_thresholds(
         )
     changed: schema.ModelConfig = _replaced(config, given)
     return changed
+
+
+def check_thresholds(score_thresh: float | None, nms_thresh: float | None) -> None:
+    """Raises ConfigError when one of them, where it is given, is out of range."""
+    _check("score_thresh", score_thresh, "a number", score_thresh is None or math.isfinite(score_thresh))
+    _check("nms_thresh", nms_thresh, "a number from 0 to 1", nms_thresh is None or 0 <= nms_thresh <= 1)
 
 
 def _check(name: str, value: Any, rule: str, fits: bool) -> None:

@@ -10,6 +10,8 @@ from d2deploy.ops.deform_sample import DeformSample
 class DeformConv(nn.Module):
     """A 3x3 convolution whose taps move: samples first, then one matrix product (detectron2 deform_conv.py)."""
 
+    composite = "DeformConv"  # what a format that has operators for the whole part knows it by
+
     def __init__(
         self, channels: int, *, stride: int, dilation: int, groups: int, deform_groups: int, norm: str
     ) -> None:

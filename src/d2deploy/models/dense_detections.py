@@ -39,12 +39,12 @@ class LevelDetections(nn.Module):
         )
         self.found = Found(max_out=config.detections_per_image)
 
-    def forward(self, boxes: list[Tensor], scores: list[Tensor], classes: list[Tensor]) -> list[Tensor]:
-        """Of each level boxes[N,B,4], scores[N,B] (-inf: none), classes[N,B] -> boxes[D,4], scores[D], classes[D],
+    def forward(self, boxes_NB4: Tensor, scores: list[Tensor], classes: list[Tensor]) -> list[Tensor]:
+        """Boxes of all levels one after the other, of each level scores[N,B] (-inf: none) and classes[N,B] ->
 
-        image_index[D]; images in order, scores falling.
+        boxes[D,4], scores[D], classes[D], image_index[D]; images in order, scores falling.
         """
-        boxes_NB4, scores_NB, classes_NB = torch.cat(boxes, dim=1), torch.cat(scores, dim=1), torch.cat(classes, dim=1)
+        scores_NB, classes_NB = torch.cat(scores, dim=1), torch.cat(classes, dim=1)
         best = self.nms(boxes_NB4, scores_NB, classes_NB)
         kept, kept_scores, index, image_index = self.found(best, boxes_NB4[:, None], scores_NB[:, None])
         return [kept, kept_scores, classes_NB[image_index, index], image_index]

@@ -9,6 +9,8 @@ from d2deploy.ops.prepare_images import PrepareImages
 class FastRCNN(nn.Module):
     """GeneralizedRCNN without a proposal generator (detectron2 PrecomputedProposals)."""
 
+    composite = "FastRCNN"  # what a format that has operators for the whole part knows it by
+
     def __init__(self, *, prepare: PrepareImages, backbone: nn.Module, roi_heads: nn.Module, topk: int) -> None:
         super().__init__()
         self.topk = topk

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from d2deploy.config import schema
@@ -43,6 +44,8 @@ class FCOS(nn.Module):
     cell, in the cell's middle and as large as it. Boxes are not clipped: detectron2 leaves that to post-processing.
     """
 
+    composite = "FCOS"  # what a format that has operators for the whole part knows it by
+
     def __init__(
         self, config: schema.FCOS, *, prepare: PrepareImages, backbone: nn.Module, channels: int, strides: list[int]
     ) -> None:
@@ -63,17 +66,19 @@ class FCOS(nn.Module):
         """images[N,3,H,W] raw 0..255, image_sizes[N,2] int64 -> boxes[D,4], scores[D], classes[D], image_index[D]."""
         features = self.backbone(self.prepare(images, image_sizes))
         levels = [features[name] for name in self.in_features]
-        anchors = self.anchor_generator(levels)
-        boxes: list[Tensor] = []
+        index: list[Tensor] = []
+        distances: list[Tensor] = []
         scores: list[Tensor] = []
         classes: list[Tensor] = []
         for i in range(len(levels)):
-            level_scores, distances = self.head(levels[i], i)
+            level_scores, level_distances = self.head(levels[i], i)
             best, cell, level_classes = self.best_pairs(level_scores)
-            chosen = distances.gather(1, cell[:, :, None].expand(-1, -1, 4))
-            boxes.append(decode_distances(chosen, anchors[i][cell], self.normalize_by_size))
+            index.append(cell)
+            distances.append(level_distances.gather(1, cell[:, :, None].expand(-1, -1, 4)))
             scores.append(best)
             classes.append(level_classes)
+        anchors = torch.cat(self.anchor_generator(levels, index), dim=1)
+        boxes = decode_distances(torch.cat(distances, dim=1), anchors, self.normalize_by_size)
         detections: list[Tensor] = self.select(boxes, scores, classes)
         return detections
 

@@ -14,6 +14,8 @@ from d2deploy.ops.prepare_images import PrepareImages
 class ProposalNetwork(nn.Module):
     """The core of a network that only proposes boxes (detectron2 meta_arch/rcnn.py, ProposalNetwork)."""
 
+    composite = "ProposalNetwork"  # what a format that has operators for the whole part knows it by
+
     def __init__(
         self, *, prepare: PrepareImages, backbone: nn.Module, proposal_generator: nn.Module, max_out: int
     ) -> None:

@@ -51,11 +51,11 @@ class AnchorGenerator(nn.Module):
             for sizes, ratios, turns, stride in zip(config.sizes, config.aspect_ratios, angles, strides, strict=True)
         )
 
-    def forward(self, features: list[Tensor]) -> list[Tensor]:
-        """features[L] of [N,C,H,W] -> anchors[L] of [H*W*A,4], rotated ones [H*W*A,5]."""
+    def forward(self, features: list[Tensor], index: list[Tensor]) -> list[Tensor]:
+        """features[L] of [N,C,H,W], index[L] of [N,K] within a level -> anchors[L] of [N,K,4], rotated ones [N,K,5]."""
         anchors: list[Tensor] = []
         for i, grid in enumerate(self.levels):
-            anchors.append(grid(features[i]))
+            anchors.append(grid(features[i], index[i]))
         return anchors
 
 
@@ -84,14 +84,16 @@ class RPN(nn.Module):
     def forward(self, features: dict[str, Tensor], image_sizes: Tensor) -> tuple[Tensor, Tensor]:
         """{level: [N,C,H,W]}, image_sizes[N,2] -> boxes[N,P,4] input pixels, logits[N,P]; logit -inf: no proposal."""
         levels = [features[name] for name in self.in_features]
-        anchors = self.anchor_generator(levels)
-        boxes: list[Tensor] = []
         logits: list[Tensor] = []
-        for feature, anchor in zip(levels, anchors):
-            best, deltas, anchor = self.best_anchors(feature, anchor)
-            boxes.append(self.decode(deltas, anchor))
+        deltas: list[Tensor] = []
+        index: list[Tensor] = []
+        for feature in levels:
+            best, chosen, numbers = self.best_anchors(feature)
             logits.append(best)
-        boxes_NLK4 = torch.stack(boxes, dim=1)
+            deltas.append(chosen)
+            index.append(numbers)
+        anchors_NLK4 = torch.stack(self.anchor_generator(levels, index), dim=1)
+        boxes_NLK4 = self.decode(torch.stack(deltas, dim=1), anchors_NLK4)
         logits_NLK = torch.stack(logits, dim=1)
         is_finite = torch.isfinite(boxes_NLK4).all(-1) & torch.isfinite(logits_NLK)
         boxes_NLK4 = clip_boxes(boxes_NLK4, image_sizes, self.decode.rotated)
@@ -99,13 +101,13 @@ class RPN(nn.Module):
         logits_NLK = logits_NLK.masked_fill(~is_valid, float("-inf"))
         return self.keep(boxes_NLK4, logits_NLK)
 
-    def best_anchors(self, feature: Tensor, anchors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The `pre_nms_topk` best of a level: logits[N,K] (-inf: there are fewer), deltas[N,K,4], anchors[N,K,4]."""
+    def best_anchors(self, feature: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The `pre_nms_topk` best of a level: logits[N,K] (-inf: there are fewer), deltas[N,K,4], index[N,K] int64."""
         logits, deltas = self.rpn_head(feature)
         padded = nn.functional.pad(logits, [0, self.pre_nms_topk], value=float("-inf"))
         best, index = padded.topk(self.pre_nms_topk, dim=1)
         index = index.masked_fill(best == float("-inf"), 0)
-        return best, deltas.gather(1, index[:, :, None].expand(-1, -1, self.decode.columns)), anchors[index]
+        return best, deltas.gather(1, index[:, :, None].expand(-1, -1, self.decode.columns)), index
 
     def keep(self, boxes_NLK4: Tensor, logits_NLK: Tensor) -> tuple[Tensor, Tensor]:
         """What NMS leaves: boxes[N,P,4], logits[N,P]."""

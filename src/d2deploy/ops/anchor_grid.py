@@ -26,26 +26,24 @@ def rotated_cell_anchors(upright: list[list[float]], angles: tuple[float, ...]) 
     return [[0.0, 0.0, x2 - x1, y2 - y1, float(angle)] for x1, y1, x2, y2 in upright for angle in angles]
 
 
-def anchor_grid(feature: Tensor, cell: list[list[float]], stride: int, offset: float) -> Tensor:
-    """All anchors of feature[N,C,H,W] -> [H*W*A,4], row by row, the cell's anchors innermost; [H*W*A,5] if rotated.
+def anchors_at(index: Tensor, width: int, cell: list[list[float]], stride: int, offset: float) -> Tensor:
+    """The anchors index[...] int64 of a feature level that is `width` cells wide -> [...,4]; [...,5] if rotated.
 
-    Cell (y, x) is centred at ((x + offset) * stride, (y + offset) * stride) input pixels; detectron2's
-    offset is 0: the corner of the cell, not its middle.
+    They are numbered row by row, the cell's anchors innermost. Cell (y, x) is centred at ((x + offset) * stride,
+    (y + offset) * stride) input pixels; detectron2's offset is 0: the corner of the cell, not its middle.
     """
-    height, width = feature.shape[-2], feature.shape[-1]
-    xs = (torch.arange(width, dtype=torch.float32, device=feature.device) + offset) * stride
-    ys = (torch.arange(height, dtype=torch.float32, device=feature.device) + offset) * stride
-    xs_HW = xs[None, :].expand(height, width).reshape(-1)
-    ys_HW = ys[:, None].expand(height, width).reshape(-1)
-    shifts = torch.stack((xs_HW, ys_HW, xs_HW, ys_HW), dim=1)
+    place = index.div(len(cell), rounding_mode="floor")
+    row = place.div(width, rounding_mode="floor")
+    x = ((place - row * width).float() + offset) * stride
+    y = (row.float() + offset) * stride
+    shift = torch.stack((x, y, x, y), dim=-1)
     if len(cell[0]) == 5:  # width, height and angle stay
-        shifts = nn.functional.pad(shifts[:, :2], [0, 3])
-    anchors = torch.tensor(cell, dtype=torch.float32, device=feature.device)
-    return (shifts[:, None] + anchors[None]).reshape(-1, shifts.shape[1])
+        shift = nn.functional.pad(shift[..., :2], [0, 3])
+    return shift + torch.tensor(cell, dtype=torch.float32, device=index.device)[index - place * len(cell)]
 
 
 class AnchorGrid(nn.Module):
-    """`anchor_grid` with the constants of one feature level."""
+    """`anchors_at` with the constants of one feature level. The whole grid is never made: few of it are looked at."""
 
     def __init__(
         self,
@@ -61,6 +59,6 @@ class AnchorGrid(nn.Module):
         self.cell = rotated_cell_anchors(upright, angles) if angles else upright
         self.stride, self.offset = stride, float(offset)
 
-    def forward(self, feature: Tensor) -> Tensor:
-        """See `anchor_grid`."""
-        return anchor_grid(feature, self.cell, self.stride, self.offset)
+    def forward(self, feature: Tensor, index: Tensor) -> Tensor:
+        """feature[N,C,H,W] of the level, index[N,K] -> [N,K,4 or 5]: see `anchors_at`."""
+        return anchors_at(index, feature.shape[-1], self.cell, self.stride, self.offset)

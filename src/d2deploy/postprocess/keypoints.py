@@ -22,7 +22,9 @@ def find_keypoints(heatmaps: np.ndarray, boxes: np.ndarray) -> np.ndarray:
         row, column = np.divmod(flat.argmax(axis=1), columns)
         points[:, 0] = box[0] + (column + 0.5) * (width / columns)
         points[:, 1] = box[1] + (row + 0.5) * (height / rows)
-        points[:, 2] = 1 / np.exp(maps - flat.max(axis=1)[:, None, None]).sum(axis=(1, 2))
+        # A box of fewer pixels than the map has cells can miss a peak by so much that its share is 0.
+        with np.errstate(over="ignore"):
+            points[:, 2] = 1 / np.exp(maps - flat.max(axis=1)[:, None, None]).sum(axis=(1, 2))
     return found
 
 

@@ -45,6 +45,7 @@ def export(
     include_preprocess: bool = False,
     include_postprocess: bool = False,
     signature: str = "d2deploy",
+    half_weights: bool = False,
     overwrite: bool = False,
     verify: bool = True,
     sample_image: np.ndarray | str | Path | None = None,
@@ -59,6 +60,8 @@ def export(
     `include_preprocess`: the input is one image, uint8 [H,W,3], and is resized inside. `include_postprocess`: boxes,
     masks, keypoints and classes of pixels lie on the original image (docs/architecture.md, The whole way inside).
     `signature`: "d2deploy", or "detectron2": called as what its own exporter writes, TorchScript alone.
+    `half_weights`: weights stored as float16, half the size, OpenVINO alone; verified against the network with the
+    same rounded weights.
     Verified on `images`, or on variants of `sample_image`, or of the demo's images when neither is given; the report
     goes into the manifest. Nothing is at `output` unless all went well.
     Raises ExportError, OutputError, MissingExtra, and Mismatch when the export is not the network.
@@ -70,6 +73,7 @@ def export(
         include_preprocess=include_preprocess,
         include_postprocess=include_postprocess,
         signature=signature,
+        half_weights=half_weights,
     )
     check_contract(row, contract)
     backend = import_module(f"d2deploy.backends.{row.module}")
@@ -78,7 +82,7 @@ def export(
     exported = _variant(model, contract)
     samples = (images or sample_images(sample_image, model.spec)) if verify else ()
     with writing_to(Path(output), overwrite=overwrite) as folder:
-        artifact: Artifact = backend.export(exported, folder, method=method, **_signed(signature))
+        artifact: Artifact = backend.export(exported, folder, method=method, **contract.of_file)
         if verify:
             report = verify_artifact(artifact, against=model, images=samples, budget=budget, progress=progress)
             report.raise_if_bad()
@@ -90,11 +94,6 @@ def _variant(model: "Model", contract: Contract) -> "Exportable":
     from d2deploy.backends.variants import variant
 
     return variant(model, contract)
-
-
-def _signed(signature: str) -> dict[str, str]:
-    """The argument of the backends that know other signatures."""
-    return {} if signature == Contract().signature else {"signature": signature}
 
 
 def _refuse_foreign(output: Path, overwrite: bool) -> None:

@@ -77,7 +77,7 @@ def run_eval(
 
     Raises what evaluate raises; never Mismatch: see Comparison.raise_if_worse.
     """
-    source, export = (
-        evaluate(model, device=device, progress=progress, **data).metrics for model in (against, artifact)
+    export, source = (  # the export first: what it lacks is said before the network has been run for nothing
+        evaluate(model, device=device, progress=progress, **data).metrics for model in (artifact, against)
     )
     return Comparison(source=source, export=export, names=(against.format, artifact.format))

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from d2deploy import __version__
-from d2deploy.artifact import ModelSpec
+from d2deploy.artifact import Artifact, ModelSpec
 from d2deploy.image import to_array
 from d2deploy.predictor import Predictor
 from d2deploy.results import Instances, Result
@@ -54,14 +54,15 @@ def verify(
     model's maximum of detections) and its score is at most the lowest kept one + margin. Proposals likewise, of which
     a few may lack a partner: NMS decides among thousands, some of them by the last digit. Segments are paired by
     category and overlap. Of classes and segments the pixels that differ are counted.
-    A tie, see above, counts as equal, and its row says so, with the differences to that result.
+    An artifact with weights in 16 bits is compared with the network that has these weights; what rounding them costs is
+    for evaluate to say. A tie, see above, counts as equal, and its row says so, with the differences to that result.
     An image in which both find nothing is fine; when no pair was compared in any image the report is not ok, since
     that proves nothing. `progress` is called with (images done, images in all).
 
     Raises ImageError, ArtifactError; never Mismatch: the verdict is `report.ok`, see also `report.raise_if_bad()`.
     """
-    budget = budget or Budget()
     against, artifact = to_source(against), to_source(artifact)
+    against, budget = _with_weights_of(artifact, against), budget or Budget()
     samples = [_sample(image) for image in images]
     rows: list[Row] = []
     kind: type = Instances
@@ -84,6 +85,17 @@ def verify(
         faults=faults,
         versions=_versions(),
     )
+
+
+def _with_weights_of(artifact: Source, source: Source) -> Source:
+    """The network `source` with its weights rounded where the artifact's are: to that the artifact must be equal."""
+    is_rounded = isinstance(artifact, Artifact) and artifact.manifest.options.get("weights") == "float16"
+    if not is_rounded or isinstance(source, Artifact):
+        return source
+    from d2deploy.backends.half_weights import with_half_weights
+
+    rounded: Source = with_half_weights(source)
+    return rounded
 
 
 def _rows(sample: Sample, source: Predictor, export: Predictor, budget: Budget) -> tuple[list[Row], type]:

@@ -1,4 +1,4 @@
-"""The demo's net, and the real runtime where it is: `make test-caffe2` makes one."""
+"""The demo's net, and the real runtime where it is: `make test` makes one."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +10,8 @@ from d2deploy.artifact import Artifact
 from d2deploy.backends.caffe2 import FILE, INIT_FILE
 from d2deploy.backends.caffe2.messages import read_net
 from d2deploy.backends.caffe2.runtime import runtime_python
+from d2deploy.image import read_image, resize_shortest_edge
+from d2deploy.models.build import Model
 
 
 @pytest.fixture(scope="session")
@@ -17,7 +19,7 @@ def runtime() -> Path:
     """A Python with Caffe2; without one the test is skipped."""
     python = runtime_python()
     if python is None:
-        pytest.skip("no Caffe2 runtime here: make test-caffe2")
+        pytest.skip("no Caffe2 runtime here: make test CAFFE2_PYTHON=python3.8")
     return python
 
 
@@ -25,6 +27,23 @@ def runtime() -> Path:
 def artifact(exported: Callable[[str], Artifact]) -> Artifact:
     """The demo's network as Caffe2."""
     return exported("caffe2-tracing")
+
+
+@pytest.fixture(scope="session")
+def inputs(model: Model, golden: Path) -> Callable[[int], list[dict[str, Any]]]:
+    """Function: how many -> images of different sizes as detectron2's networks take them, resized for the demo's."""
+
+    def make(count: int) -> list[dict[str, Any]]:
+        rule = model.spec.preprocess
+        made = []
+        for file in sorted((golden / "shapes" / "val").glob("*.jpg"))[40 : 40 + count]:
+            picture = read_image(file)
+            small = resize_shortest_edge(picture, min_size=rule.min_size, max_size=rule.max_size)
+            height, width = picture.shape[:2]
+            made.append({"image": small.transpose(2, 0, 1), "height": height, "width": width, "file": file})
+        return made
+
+    return make
 
 
 @pytest.fixture

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from d2deploy.artifact import Artifact, ModelSpec, write_artifact
 from d2deploy.backends.caffe2.check import faults
 from d2deploy.backends.caffe2.drawing import draw, words
-from d2deploy.backends.caffe2.names import INPUTS, OUTPUTS
+from d2deploy.backends.caffe2.messages import text_of
+from d2deploy.backends.caffe2.names import ALL_INPUTS, ALL_OUTPUTS
 from d2deploy.backends.caffe2.runner import Caffe2Runner
-from d2deploy.backends.caffe2.runtime import missing_runtime, runtime_python
+from d2deploy.backends.caffe2.runtime import needed_runtime, runtime_python
 from d2deploy.errors import DeviceError, ExportError
 from d2deploy.optional import optional
 
@@ -36,7 +37,7 @@ def export(model: "Exportable", folder: Path, *, method: str = "tracing") -> Art
         raise ExportError(f"d2deploy wrote a wrong Caffe2 net; please report this: {'; '.join(wrong[:5])}")
     (folder / FILE).write_bytes(net.SerializeToString())
     (folder / INIT_FILE).write_bytes(init.SerializeToString())
-    (folder / "model.pbtxt").write_text(optional("google.protobuf.text_format", extra="caffe2").MessageToString(net))
+    (folder / "model.pbtxt").write_text(text_of(net))
     shapes = {name: words(sizes, model.spec.preprocess.size_divisor) for name, sizes in nets.shapes.items()}
     (folder / "model.svg").write_text(draw(net, init, shapes))
     return write_artifact(
@@ -66,23 +67,22 @@ def to_nets(model: "Exportable") -> "Nets":
     from d2deploy.backends.caffe2.composites import caffe2_core
     from d2deploy.backends.caffe2.messages import set_arg
     from d2deploy.backends.caffe2.walk import to_nets as walk
-    from d2deploy.backends.capture import quiet, sample_inputs
+    from d2deploy.backends.capture import free_axes, quiet, sample_inputs
 
     _check_contract(model.spec)
     with quiet():
-        core = caffe2_core(model.core)
-        free = torch.export.Dim.DYNAMIC
-        axes = ({0: free, 2: free, 3: free}, {0: free})  # N, H and W
-        program = torch.export.export(core, sample_inputs(model.spec), dynamic_shapes=axes, strict=False)
-    nets = walk(program, INPUTS, [OUTPUTS[tensor.name] for tensor in model.spec.outputs])
+        core, inputs, axes = caffe2_core(model.core), sample_inputs(model.spec), free_axes(model.spec)
+        program = torch.export.export(core, inputs, dynamic_shapes=axes, strict=False)
+    taken = {tensor.name: ALL_INPUTS[tensor.name] for tensor in model.spec.inputs}
+    nets = walk(program, taken, [ALL_OUTPUTS[tensor.name] for tensor in model.spec.outputs])
     for name, value in net_args(model.spec).items():
         set_arg(nets.net.arg.add(name=name), value)
     return nets
 
 
 def _check_contract(spec: ModelSpec) -> None:
-    """Raises ExportError for inputs and outputs that detectron2's nets do not have."""
-    names = {"takes": (spec.inputs, INPUTS), "gives": (spec.outputs, OUTPUTS)}
+    """Raises ExportError for inputs and outputs that a network's core does not have."""
+    names = {"takes": (spec.inputs, ALL_INPUTS), "gives": (spec.outputs, ALL_OUTPUTS)}
     for verb, (tensors, known) in names.items():
         if foreign := [tensor.name for tensor in tensors if tensor.name not in known]:
             raise ExportError(
@@ -113,7 +113,9 @@ def load(artifact: Artifact, device: str = "cpu") -> Caffe2Runner:
     """A runner for the nets. Raises MissingExtra: no runtime; ArtifactError: it refuses them; DeviceError."""
     if device != "cpu":
         raise DeviceError(f"d2deploy runs Caffe2 nets on the CPU, not on {device!r}: use --device cpu.")
-    python = runtime_python()
-    if python is None:
-        raise missing_runtime()
-    return Caffe2Runner(python, artifact.file, artifact.path / INIT_FILE, artifact.spec)
+    return open_nets(artifact.file, artifact.path / INIT_FILE, artifact.spec)
+
+
+def open_nets(net: Path, init: Path, spec: ModelSpec, *, one_by_one: bool = False) -> Caffe2Runner:
+    """A runner for two files. one_by_one: see Caffe2Runner. Raises as `load`."""
+    return Caffe2Runner(needed_runtime(), net, init, spec, one_by_one=one_by_one)

@@ -14,17 +14,37 @@ OPERATORS: dict[str, str] = {
     **dict.fromkeys(
         (
             *("Add", "Sub", "Mul", "Div", "Relu", "Sigmoid", "Tanh", "Exp", "Log", "Sqrt", "Abs", "Negative", "EQ"),
-            *("LT", "LE", "And", "Copy", "Range", "BatchPermutation", "OneHot", "LengthsToSegmentIds", "Gather"),
+            *(
+                "LT",
+                "LE",
+                "GT",
+                "GE",
+                "NE",
+                "And",
+                "Not",
+                "Cos",
+                "Sin",
+                "Floor",
+                "Reciprocal",
+                "Rsqrt",
+                "Copy",
+                "Range",
+                "BatchPermutation",
+                "OneHot",
+                "LengthsToSegmentIds",
+            ),
+            *("Gather", "Expand"),
         ),
         "",
     ),
-    "ATen": "operator:s dim:i descending:i min:f sparse_grad:i",
+    "ATen": "operator:s dim:i descending:i min:f other:f sparse_grad:i",
     "AveragePool": "kernels:is strides:is pads:is count_include_pad:i order:s",
     "BBoxTransform": "weights:fs apply_scale:i rotated:i angle_bound_on:i angle_bound_lo:i angle_bound_hi:i "
     "clip_angle_thresh:f legacy_plus_one:i",
     "BoxWithNMSLimit": "score_thresh:f nms:f detections_per_im:i soft_nms_enabled:i soft_nms_method:s soft_nms_sigma:f "
     "soft_nms_min_score_thres:f rotated:i cls_agnostic_bbox_reg:i input_boxes_include_bg_cls:i "
     "output_classes_include_bg_cls:i legacy_plus_one:i",
+    "BatchMatMul": "broadcast:i trans_b:i",
     "Cast": "to:i",
     "Clip": "min:f max:f",
     "Concat": "axis:i",
@@ -40,19 +60,24 @@ OPERATORS: dict[str, str] = {
     "GenerateProposals": "spatial_scale:f pre_nms_topN:i post_nms_topN:i nms_thresh:f min_size:f angle_bound_on:i "
     "angle_bound_lo:i angle_bound_hi:i clip_angle_thresh:f legacy_plus_one:i",
     "GroupNorm": "group:i epsilon:f order:s is_test:i",
+    "LayerNorm": "axis:i epsilon:f elementwise_affine:i",
     "LeakyRelu": "alpha:f",
     "MaxPool": "kernels:is strides:is pads:is order:s",
     "Mod": "divisor:i sign_follow_divisor:i",
-    "PadImage": "pads:is mode:s order:s",
+    "PadImage": "pads:is mode:s value:f order:s",
     "ReduceMean": "axes:is keepdims:i",
+    "ReduceSum": "axes:is keepdims:i",
     "ReplaceNaN": "value:f",
     "Reshape": "shape:is",
     "ResizeNearest": "order:s height_scale:f width_scale:f",
     "RoIAlign": "order:s spatial_scale:f pooled_h:i pooled_w:i sampling_ratio:i aligned:i",
+    "RoIAlignRotated": "order:s spatial_scale:f pooled_h:i pooled_w:i sampling_ratio:i aligned:i",
+    "RoIPool": "order:s spatial_scale:f pooled_h:i pooled_w:i is_test:i",
     "Shape": "axes:is",
     "Slice": "starts:is ends:is",
     "Softmax": "axis:i",
     "SpatialBN": "is_test:i epsilon:f order:s",
+    "Split": "axis:i",
     "Squeeze": "dims:is",
     "Tile": "tiles:i axis:i",
     "TopK": "k:i",
@@ -60,7 +85,14 @@ OPERATORS: dict[str, str] = {
 }
 FILL_VALUES = {"GivenTensorFill": "floats", "GivenTensorIntFill": "ints", "GivenTensorInt64Fill": "ints"}
 # Kept out of Caffe2's defaults, which mean Detectron's first version.
-_NEEDED = ("GenerateProposals", "BBoxTransform", "BoxWithNMSLimit", "DistributeFpnProposals", "RoIAlign")
+_NEEDED = (
+    "GenerateProposals",
+    "BBoxTransform",
+    "BoxWithNMSLimit",
+    "DistributeFpnProposals",
+    "RoIAlign",
+    "RoIAlignRotated",
+)
 
 
 def faults(net: Any, init: Any) -> list[str]:

@@ -122,6 +122,12 @@ def arg_value(arg: Any) -> Any:
     return list(arg.floats) or list(arg.ints) or list(arg.strings)
 
 
+def text_of(net: Any) -> str:
+    """A NetDef in protobuf's text form."""
+    text: str = optional("google.protobuf.text_format", extra="caffe2").MessageToString(net)
+    return text
+
+
 def read_net(file: Path) -> Any:
     """The NetDef in `file`. Raises ArtifactError when it holds none."""
     error_type = optional("google.protobuf.message", extra="caffe2").DecodeError

@@ -1,4 +1,4 @@
-"""Names of the net's blobs that callers see: detectron2's."""
+"""Names of the net's blobs that callers see: detectron2's, and ours for networks that it never exported to Caffe2."""
 
 INPUTS = {"images": "data", "image_sizes": "im_info"}
 # The manifest's name of an output -> the blob's. Splits say how many detections each image has.
@@ -11,3 +11,13 @@ OUTPUTS = {
     "keypoint_heatmaps": "kps_score",
     "sem_seg": "sem_seg",
 }
+# Of networks that take proposals; that give them; and of Panoptic-DeepLab.
+OWN_INPUTS = {"proposal_boxes": "proposal_boxes", "num_proposals": "num_proposals"}
+OWN_OUTPUTS = {
+    "proposal_boxes": "rpn_boxes",
+    "objectness_logits": "rpn_roi_probs",
+    "center": "center",
+    "offset": "offset",
+}
+ALL_INPUTS = {**INPUTS, **OWN_INPUTS}
+ALL_OUTPUTS = {**OUTPUTS, **OWN_OUTPUTS}

@@ -30,6 +30,18 @@ class Blob:
         return size if isinstance(size, int) else None
 
 
+class Size:
+    """A size that the net knows when it runs: a blob of one int64 number, written when first asked for."""
+
+    def __init__(self, write: Callable[[], str]) -> None:
+        self._write = write
+
+    @cached_property
+    def blob(self) -> str:
+        """The blob's name."""
+        return self._write()
+
+
 class CannotLower(Exception):
     """What Caffe2 lacks for a node. The walk gathers them all."""
 
@@ -84,6 +96,15 @@ class Place:
         if key not in self.nets.made:
             self.nets.made[key] = make()
         return self.nets.made[key]
+
+    def is_used(self, number: int) -> bool:
+        """Whether anything reads one of several outputs."""
+        return any(user.args[1] == number and user.users for user in self.node.users)
+
+    def reshape(self, blob: "Blob | str", shape: list[int], part: str) -> str:
+        """Reshape has a second output, which nobody reads. 0: as long as it is, -1: what is left."""
+        made = self.part(part)
+        return self.emit_many("Reshape", blob, outputs=[made, self.part(f"{part}.before")], shape=shape)[0]
 
     def part(self, name: str) -> str:
         """A new name for a step inside of a lowering."""

@@ -13,8 +13,9 @@ from d2deploy.errors import MissingExtra, OutputError
 
 VARIABLE = "D2DEPLOY_CAFFE2_PYTHON"
 VERSIONS = ("3.6", "3.7", "3.8", "3.9")
-# Newer protobuf refuses Caffe2's generated messages, newer numpy its torch.
-PACKAGES = ("torch==1.8.1", "numpy<1.24", "protobuf<3.21", "future", "six")
+# Newer protobuf refuses Caffe2's generated messages, newer numpy its torch; the pip of Python 3.6 may choose a
+# typing-extensions that is not for it.
+PACKAGES = ("torch==1.8.1", "numpy<1.24", "protobuf<3.21", "typing-extensions<4.2", "future", "six")
 SIZE = "1.7 GB"
 
 
@@ -42,12 +43,15 @@ def python_of(folder: Path) -> Path:
     return folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
-def missing_runtime() -> MissingExtra:
-    """What to raise where the runtime is needed and is not there."""
-    return MissingExtra(
-        f"Caffe2 runs in a Python 3.6 to 3.9 with torch 1.8.1, and d2deploy knows of none. Make one ({SIZE}, PyPI): "
-        f"d2deploy caffe2-runtime --python python3.8   or set {VARIABLE} to a Python that has it."
-    )
+def needed_runtime() -> Path:
+    """As runtime_python, where there is no going on without. Raises MissingExtra."""
+    python = runtime_python()
+    if python is None:
+        raise MissingExtra(
+            f"Caffe2 runs in a Python 3.6 to 3.9 with torch 1.8.1, and d2deploy knows of none. Make one ({SIZE}, "
+            f"PyPI): d2deploy caffe2-runtime --python python3.8   or set {VARIABLE} to a Python that has it."
+        )
+    return python
 
 
 def make_runtime(python: str, folder: Path) -> Path:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, fx
 from torch.export.graph_signature import InputKind
 
-from d2deploy.backends.caffe2.lowerings import LOWERINGS
+from d2deploy.backends.caffe2.lowerings import LOWERINGS, SIZED
 from d2deploy.backends.caffe2.net import Nets
 from d2deploy.backends.caffe2.place import Blob, CannotLower, Place, module_of, operation, path_of
 from d2deploy.errors import UnsupportedOps
@@ -63,6 +63,9 @@ class _Walk:
             source, index = node.args
             self.values[node] = self.values[source][index]  # type: ignore[index]
             return
+        if self._is_constant(node):
+            self._fold(node)
+            return
         lower = LOWERINGS.get(node.target)
         self.nets.path = module_of(node)
         args, kwargs = self._arguments(node)
@@ -82,10 +85,34 @@ class _Walk:
         if operation(node).split(".")[0].endswith("_"):
             self._overwrite(node)
 
+    def _is_constant(self, node: fx.Node) -> bool:
+        """Whether a tensor can be computed now, since nothing in it depends on the net's inputs."""
+        target, like = node.target, node.meta.get("val")
+        if not isinstance(target, torch._ops.OpOverload) or target.namespace != "aten":
+            return False
+        if not isinstance(like, Tensor | list | tuple):
+            return False
+        is_safe = not target._schema.is_mutable or target is torch.ops.aten.detach_.default
+        return is_safe and all(isinstance(self.values.get(used), _Weight) for used in node.all_input_nodes)
+
+    def _fold(self, node: fx.Node) -> None:
+        """The value of a node of constants, under the name of the weight that it is made of, if it is one."""
+        sources = [self.values[used] for used in node.all_input_nodes]
+        args, kwargs = (
+            fx.node.map_aggregate(side, lambda item: self.values[item].tensor if isinstance(item, fx.Node) else item)
+            for side in (node.args, node.kwargs)
+        )
+        name = sources[0].name if len(sources) == 1 else path_of(node)
+        made = node.target(*args, **kwargs)  # type: ignore[operator, misc]
+        if isinstance(made, Tensor):
+            self.values[node] = _Weight(self.nets, name, made)
+        else:
+            self.values[node] = [_Weight(self.nets, name, part) for part in made]
+
     def _has_free_size(self, node: fx.Node) -> bool:
-        """Whether a tensor is made with a size that is a symbol: no lowering here computes with sizes."""
+        """Whether a tensor is made with a size that is a symbol, by a lowering that does not compute with sizes."""
         symbols = (torch.SymInt, torch.SymFloat, torch.SymBool)
-        makes_tensor = isinstance(node.meta.get("val"), Tensor)
+        makes_tensor = isinstance(node.meta.get("val"), Tensor) and node.target not in SIZED
         return makes_tensor and any(isinstance(used.meta.get("val"), symbols) for used in node.all_input_nodes)
 
     def _overwrite(self, node: fx.Node) -> None:
@@ -183,8 +210,8 @@ class _Weight:
     """A parameter or constant, put into the init net when something reads it."""
 
     def __init__(self, nets: Nets, name: str, tensor: Tensor) -> None:
-        self._nets, self._name, self._tensor = nets, name, tensor.detach()
+        self._nets, self.name, self.tensor = nets, name, tensor.detach()
 
     @property
     def blob(self) -> Blob:
-        return Blob(self._nets.constant(self._tensor.numpy(), self._name), self._tensor)
+        return Blob(self._nets.constant(self.tensor.numpy(), self.name), self.tensor)

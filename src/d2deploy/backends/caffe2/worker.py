@@ -9,6 +9,7 @@ died, so does the worker.
 
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -18,6 +19,7 @@ from typing import Any
 def main() -> None:
     """Answer requests until there are no more."""
     watch(os.getppid())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the other side, which may want to go on
     requests = os.fdopen(os.dup(0), "rb")
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # the runtime writes to stdout now and then
@@ -39,7 +41,7 @@ def main() -> None:
         try:
             answer, outputs = HANDLERS[request["do"]](request, arrays, workspace)
         except Exception as error:
-            send(answers, {"error": f"{type(error).__name__}: {error}"})
+            send(answers, {"error": text_of(error)})
             continue
         send(answers, answer, outputs)
 
@@ -56,33 +58,59 @@ def watch(parent: int) -> None:
 
 
 def load(request: Any, arrays: Any, workspace: Any) -> Any:
-    """Fill the weights and create the net. Its name is the answer."""
+    """Fill the weights and create the net. Its name is the answer; or the error, and the file that is to blame."""
+    file = request["init"]
+    try:
+        workspace.ResetWorkspace()
+        workspace.RunNetOnce(read(file))
+        file = request["net"]
+        net = read(file)
+        for name in request["inputs"]:
+            workspace.CreateBlob(name)
+        workspace.CreateNet(net)
+    except Exception as error:
+        return {"error": text_of(error), "file": file}, []
+    return {"name": net.name}, []
+
+
+def read(path: str) -> Any:
+    """The net in a file."""
     from caffe2.proto import caffe2_pb2
 
-    workspace.ResetWorkspace()
-    nets = []
-    for path in (request["init"], request["net"]):
-        net = caffe2_pb2.NetDef()
-        with open(path, "rb") as file:
-            net.ParseFromString(file.read())
-        nets.append(net)
-    if not workspace.RunNetOnce(nets[0]):
-        raise RuntimeError("the weights of {} cannot be filled in".format(request["init"]))
-    for name in request["inputs"]:
-        workspace.CreateBlob(name)
-    workspace.CreateNet(nets[1])
-    return {"name": nets[1].name}, []
+    net = caffe2_pb2.NetDef()
+    with open(path, "rb") as file:
+        net.ParseFromString(file.read())
+    return net
 
 
 def run(request: Any, arrays: Any, workspace: Any) -> Any:
     """Feed the inputs, run the net, fetch the outputs."""
+    feed_and_run(request, arrays, workspace)
+    return {}, [(name, fetched(name, workspace)) for name in request["outputs"]]
+
+
+def shapes(request: Any, arrays: Any, workspace: Any) -> Any:
+    """Feed the inputs, run the net, tell the shapes of blobs."""
+    feed_and_run(request, arrays, workspace)
+    return {"shapes": {name: list(fetched(name, workspace).shape) for name in request["blobs"]}}, []
+
+
+def feed_and_run(request: Any, arrays: Any, workspace: Any) -> None:
+    """What both have in common."""
     for item, array in zip(request["arrays"], arrays):
         workspace.FeedBlob(item["name"], array)
     workspace.RunNet(request["name"])
-    return {}, [(name, workspace.FetchBlob(name)) for name in request["outputs"]]
 
 
-HANDLERS = {"load": load, "run": run}
+def fetched(name: str, workspace: Any) -> Any:
+    """A blob as an array of numbers. Blobs of other kinds come as text."""
+    blob = workspace.FetchBlob(name)
+    if getattr(getattr(blob, "dtype", None), "kind", "O") not in "biuf":
+        raise RuntimeError(f"the blob {name} holds no numbers")
+    return blob
+
+
+HANDLERS = {"load": load, "run": run, "shapes": shapes}
 
 
 def read_array(stream: Any, item: Any, numpy: Any) -> Any:
@@ -100,8 +128,14 @@ def send(stream: Any, answer: Any, arrays: Any = ()) -> None:
     answer["arrays"] = [{"name": n, "dtype": a.dtype.name, "shape": list(a.shape)} for n, a in arrays]
     stream.write(json.dumps(answer).encode() + b"\n")
     for _, array in arrays:
-        stream.write(array.tobytes())
+        if array.size:
+            stream.write(array.data if array.flags.c_contiguous else array.tobytes())
     stream.flush()
+
+
+def text_of(error: Exception) -> str:
+    """An error's kind and message."""
+    return f"{type(error).__name__}: {error}"
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import numpy as np
 from d2deploy.artifact import Artifact, ModelSpec, TensorSpec, write_artifact
 from d2deploy.errors import ArtifactError, DeviceError
 from d2deploy.optional import optional
+from d2deploy.runner import check_arrays
 
 if TYPE_CHECKING:
     from d2deploy.backends.capture import Exportable
@@ -69,7 +70,18 @@ def _proto(model: "Exportable") -> Any:
             output_names=[spec.name for spec in model.spec.outputs],
             verbose=False,
         )
-    assert exported is not None
+    return proto_of(exported)
+
+
+def proto_of(exported: Any) -> Any:
+    """What torch exported, as onnx.ModelProto, each value under a name of its own.
+
+    Inputs and outputs get their names after functions were written out, whose loops have inner names that may be the
+    same: an input called image, and in merge_panoptic the image of a mask.
+    """
+    from onnx_ir.passes.common import NameFixPass
+
+    NameFixPass()(exported.model)
     return exported.model_proto
 
 
@@ -119,6 +131,7 @@ class OnnxRunner:
 
     def __call__(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         """The outputs for `arrays`, in the order of `inputs`."""
+        check_arrays(self.inputs, arrays)
         names = [spec.name for spec in self.inputs]
         return tuple(self._session.run([spec.name for spec in self.outputs], dict(zip(names, arrays, strict=True))))
 

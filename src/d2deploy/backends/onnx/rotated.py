@@ -8,16 +8,16 @@ model-local functions, which the exporter writes out in place. Specifications: h
 from collections.abc import Sequence
 from typing import Any
 
-from onnxscript import FLOAT, INT64, opset18, script
-from onnxscript.values import Opset
+from onnxscript import opset18, script
+
+from d2deploy.backends.onnx.functions import FUNCTIONS, Floats, Ints
 
 op: Any = opset18  # typed, it would not know what the language of `script` adds to Python
-FUNCTIONS = Opset("d2deploy.functions", 1)
 DEGREE = 0.017453292519943295  # in radians
 
 
 @script(FUNCTIONS, default_opset=op)
-def keep_best(boxes: FLOAT, scores: FLOAT, iou_threshold: FLOAT, kept: INT64) -> INT64:
+def keep_best(boxes: Floats, scores: Floats, iou_threshold: Floats, kept: Ints) -> Ints:
     """Greedy NMS of boxes[N,G,M,5], scores[N,G,M] -> kept[N,max_out], which comes filled with -1.
 
     The best box a of each image is kept, it and what it covers of its group b are taken away, and so on. IoU and its
@@ -72,7 +72,7 @@ def keep_best(boxes: FLOAT, scores: FLOAT, iou_threshold: FLOAT, kept: INT64) ->
 
 
 @script(FUNCTIONS, default_opset=op)
-def sum_samples(table: FLOAT, places: FLOAT, maps: INT64, sums: FLOAT) -> FLOAT:
+def sum_samples(table: Floats, places: Floats, maps: Ints, sums: Floats) -> Floats:
     """Adds to sums[B,C], which comes as zeros, the samples of each of B bins: each round takes one of every bin.
 
     table[cells,C]; places[B,3,2]: row and column of a bin's first sample, then what one sample down and one along add

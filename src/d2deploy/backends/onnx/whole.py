@@ -5,21 +5,13 @@ a Scan, which needs no room for the probabilities of all of them. Specifications
 (Loop-16, Scan-16, ScatterElements-18).
 """
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
 
-from onnxscript import BOOL, DOUBLE, FLOAT, INT32, INT64, graph, opset18, script
+from onnxscript import graph, opset18, script
 
-from d2deploy.backends.onnx.rotated import FUNCTIONS
+from d2deploy.backends.onnx.functions import FUNCTIONS, Bools, Doubles, Floats, Ints, Ints32
 
 op: Any = opset18  # typed, it would not know what the language of `script` adds to Python
-if TYPE_CHECKING:  # type checkers take onnxscript's types, of any shape, for something else
-    Bools: TypeAlias = Any
-    Doubles: TypeAlias = Any
-    Floats: TypeAlias = Any
-    Ints: TypeAlias = Any
-    Ints32: TypeAlias = Any
-else:
-    Bools, Doubles, Floats, Ints, Ints32 = BOOL[...], DOUBLE[...], FLOAT[...], INT64[...], INT32[...]
 
 
 @script(FUNCTIONS, default_opset=op)

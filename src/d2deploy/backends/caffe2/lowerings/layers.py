@@ -150,6 +150,31 @@ def group_norm(
     return place.emit("GroupNorm", x, gamma, beta, group=groups, epsilon=float(eps), order="NCHW", is_test=1)
 
 
+def layer_norm(
+    place: Place,
+    x: Blob,
+    shape: Sequence[int],
+    weight: Blob | None = None,
+    *,
+    bias: Blob | None = None,
+    eps: float = 1e-5,
+    **_: Any,
+) -> str:
+    """LayerNorm, of what is left when the mean is taken away: it takes the mean's square from that of the numbers,
+
+    which leaves few digits where the mean is large. Its further outputs are mean and deviation.
+    """
+    gamma = weight or place.constant(np.ones(shape), "ones")
+    beta = bias or place.constant(np.zeros(shape), "zeros")
+    axes = list(range(x.rank - len(shape), x.rank))
+    mean = place.emit("ReduceMean", x, part="mean", axes=axes, keepdims=1)
+    centred = place.emit("Sub", x, mean, part="centred")
+    outputs = [place.name, place.part("rest_of_mean"), place.part("deviation")]
+    return place.emit_many(
+        "LayerNorm", centred, gamma, beta, outputs=outputs, axis=axes[0], epsilon=float(eps), elementwise_affine=1
+    )[0]
+
+
 def batch_norm(
     place: Place,
     x: Blob,
@@ -173,39 +198,6 @@ def batch_norm(
     )
 
 
-def upsample_nearest2d(place: Place, x: Blob, size: Any, scales: Sequence[float] | None) -> str:
-    """ResizeNearest."""
-    if scales is None:
-        raise CannotLower("nearest resizing to a size, rather than by a factor")
-    return place.emit("ResizeNearest", x, order="NCHW", height_scale=float(scales[0]), width_scale=float(scales[1]))
-
-
-def upsample_bilinear2d(
-    place: Place, x: Blob, size: Any, align_corners: bool, *, scale_factors: Sequence[float] | None
-) -> str:
-    """By an even factor: the border repeated once, then a transposed convolution with the weights of the line.
-
-    Caffe2's UpsampleBilinear aligns corners, which is another function.
-    """
-    if align_corners or scale_factors is None or scale_factors[0] != scale_factors[1] or scale_factors[0] % 2:
-        raise CannotLower("bilinear resizing other than by an even factor, corners not aligned")
-    factor, channels = int(scale_factors[0]), int(x.like.shape[1])
-    distance = np.abs((np.arange(2 * factor) + 0.5) / factor - 1)
-    line = 1 - distance
-    kernel = np.broadcast_to(line[:, None] * line, (channels, 1, 2 * factor, 2 * factor))
-    padded = place.emit("PadImage", x, part="padded", pads=[1, 1, 1, 1], mode="edge", order="NCHW")
-    return place.emit(
-        "ConvTranspose",
-        padded,
-        place.constant(kernel, "bilinear"),
-        kernels=[2 * factor] * 2,
-        strides=[factor] * 2,
-        pads=[factor + factor // 2] * 4,
-        group=channels,
-        order="NCHW",
-    )
-
-
 LAYERS: dict[Any, Callable[..., Any]] = {
     aten.conv2d.default: conv2d,
     aten.conv_transpose2d.input: conv_transpose2d,
@@ -215,6 +207,5 @@ LAYERS: dict[Any, Callable[..., Any]] = {
     aten.adaptive_avg_pool2d.default: adaptive_avg_pool2d,
     aten.group_norm.default: group_norm,
     aten.batch_norm.default: batch_norm,
-    aten.upsample_nearest2d.vec: upsample_nearest2d,
-    aten.upsample_bilinear2d.vec: upsample_bilinear2d,
+    aten.layer_norm.default: layer_norm,
 }

@@ -1,12 +1,12 @@
-"""Same numbers, other shape: flatten, slice, concatenate, transpose; and what computes nothing."""
+"""Same numbers, other shape: flatten, reshape, transpose, expand; and what computes nothing."""
 
-import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
-from d2deploy.backends.caffe2.place import Blob, CannotLower, Place, dtype_of
+from d2deploy.backends.caffe2.lowerings.sizes import Number, length, reshaped, shape
+from d2deploy.backends.caffe2.place import Blob, Place, dtype_of
 
 aten = torch.ops.aten
 
@@ -17,36 +17,40 @@ def same(place: Place, x: Blob, *_: Any, **__: Any) -> str:
 
 
 def flatten(place: Place, x: Blob, start: int = 0, end: int = -1) -> str:
-    """All axes from `start` on. FC reads its input so whatever its axes are, and needs no flattening."""
-    if end % x.rank != x.rank - 1 or start != 1:
-        raise CannotLower(f"flatten of axes {start} to {end}")
-    if all(user.target is aten.linear.default for user in place.node.users):
+    """Axes from `start` to `end` as one. FC reads its input so whatever its axes are, and needs no flattening."""
+    start, end = start % x.rank, end % x.rank
+    if start == 1 and end == x.rank - 1:
+        if all(user.target is aten.linear.default for user in place.node.users):
+            return x.name
+        return place.emit("Flatten", x, axis=1)
+    after = [length(place, x, axis) for axis in range(end + 1, x.rank)]
+    return reshaped(place, x, [0] * start + [-1, *after])
+
+
+def reshape(place: Place, x: Blob, sizes: Sequence[Number]) -> str:
+    """Reshape."""
+    return reshaped(place, x, sizes)
+
+
+def reshape_as(place: Place, x: Blob, other: Blob) -> str:
+    """Reshape."""
+    return reshaped(place, x, [length(place, other, axis) for axis in range(other.rank)])
+
+
+def unflatten(place: Place, x: Blob, axis: int, sizes: Sequence[Number]) -> str:
+    """One axis as several."""
+    axis = axis % x.rank
+    after = [length(place, x, other) for other in range(axis + 1, x.rank)]
+    return reshaped(place, x, [0] * axis + [*sizes, *after])
+
+
+def expand(place: Place, x: Blob, sizes: Sequence[Number], *, implicit: bool = False) -> str:
+    """Expand, which keeps an axis where it is told 1."""
+    old = [1] * (len(sizes) - x.rank) + [x.size(axis) for axis in range(x.rank)]
+    wanted = [size if before == 1 and size != -1 else 1 for before, size in zip(old, sizes)]
+    if all(size == 1 for size in wanted):
         return x.name
-    return place.emit("Flatten", x, axis=1)
-
-
-def cat(place: Place, blobs: list[Blob], axis: int = 0) -> str:
-    """Concat."""
-    return place.concat(list(blobs), axis % blobs[0].rank)
-
-
-def cut(place: Place, x: Blob, axis: int = 0, start: Any = None, *, end: Any = None, step: int = 1) -> str:
-    """Slice. Its ends count from one behind the last: -1 is "to the end"."""
-    start, end = start or 0, _to_end(end)
-    if step != 1 or not isinstance(start, int) or not isinstance(end, int):
-        raise CannotLower("slicing with steps or with sizes that depend on the data")
-    if start == 0 and end == -1:
-        return x.name
-    starts, ends = [0] * x.rank, [-1] * x.rank
-    starts[axis] = start if start >= 0 else start - 1
-    ends[axis] = end
-    return place.emit("Slice", x, starts=starts, ends=ends)
-
-
-def _to_end(end: Any) -> Any:
-    if end is None or (isinstance(end, int) and end >= 2**31):
-        return -1
-    return end - 1 if isinstance(end, int) and end < 0 else end
+    return place.emit("Expand", x, shape(place, wanted))
 
 
 def permute(place: Place, x: Blob, axes: Sequence[int]) -> str:
@@ -54,7 +58,7 @@ def permute(place: Place, x: Blob, axes: Sequence[int]) -> str:
     return place.emit("Transpose", x, axes=[axis % x.rank for axis in axes])
 
 
-def transpose(place: Place, x: Blob, first: int, second: int) -> str:
+def transpose(place: Place, x: Blob, first: int = 0, second: int = 1) -> str:
     """Two axes swapped."""
     axes = list(range(x.rank))
     axes[first], axes[second] = axes[second], axes[first]
@@ -81,14 +85,6 @@ def cast(place: Place, x: Blob, dtype: torch.dtype, *_: Any, **__: Any) -> str:
     return x.name if x.like.dtype == dtype else place.cast(x, dtype_of(dtype))
 
 
-def nothing(place: Place, *_: Any, **__: Any) -> None:
-    """Checks and sizes that torch.export writes down for itself."""
-
-
-def symbol(place: Place, *_: Any, **__: Any) -> None:
-    """A size: no lowering here reads it. One that does meets None and says what it cannot do."""
-
-
 SHAPES: dict[Any, Callable[..., Any]] = {
     aten.contiguous.default: same,
     aten.clone.default: same,
@@ -98,23 +94,18 @@ SHAPES: dict[Any, Callable[..., Any]] = {
     aten.alias.default: same,
     aten.lift_fresh_copy.default: same,
     aten.flatten.using_ints: flatten,
-    aten.cat.default: cat,
-    aten.slice.Tensor: cut,
+    aten.reshape_as.default: reshape_as,
     aten.permute.default: permute,
     aten.transpose.int: transpose,
+    aten.t.default: transpose,
     aten.mean.dim: mean,
     aten.unsqueeze.default: unsqueeze,
     aten.squeeze.dim: squeeze,
     aten.to.dtype: cast,
-    aten._assert_scalar.default: nothing,
-    aten._assert_tensor_metadata.default: nothing,
-    aten._assert_async.msg: nothing,
-    aten.sym_constrain_range_for_size.default: nothing,
-    aten.sym_constrain_range.default: nothing,
-    torch._check: nothing,
-    aten.sym_size.int: symbol,
-    **{
-        getattr(operator, name): symbol
-        for name in ("add", "sub", "mul", "floordiv", "mod", "neg", "ge", "le", "gt", "lt", "eq", "ne", "pow")
-    },
+}
+SIZED_SHAPES: dict[Any, Callable[..., Any]] = {
+    aten.expand.default: expand,
+    aten.reshape.default: reshape,
+    aten.unflatten.int: unflatten,
+    aten.view.default: reshape,
 }
