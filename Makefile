@@ -41,10 +41,10 @@ test: lint type $(CAFFE2_READY)
 test-cpp: install
 	$(BIN)/python -m pytest --quiet tests/cpp
 
-# Those of Caffe2 alone. `make test` has them too.
+# Those of Caffe2 alone, its C++ client among them. `make test` has them too.
 test-caffe2: install $(CAFFE2_READY)
 	@$(CAFFE2_IS_THERE) | { ! grep .; }
-	$(CAFFE2_RUN) $(BIN)/python -m pytest --quiet tests/backends/caffe2
+	$(CAFFE2_RUN) $(BIN)/python -m pytest --quiet tests/backends/caffe2 tests/cpp -k caffe2
 
 # Says nothing when it is there and works; one that was made only by half is made again.
 $(CAFFE2_READY): | install

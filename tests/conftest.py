@@ -7,6 +7,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,3 +31,11 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
     from networks import network_maker
 
     return network_maker(tmp_path_factory.mktemp("networks"))
+
+
+@pytest.fixture(scope="session")
+def empty(network: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Function: family -> its network and arrays in which that finds nothing, or None where it always does."""
+    from networks import with_nothing
+
+    return cache(lambda family: with_nothing(network(family)))

@@ -2,6 +2,7 @@
 
 import sys
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -80,7 +81,7 @@ def test_a_folder_that_is_no_artifact_is_refused(tmp_path):
 IMAGES = TensorSpec(name="images", shape=("N", 3, "H", "W"), dtype="float32")
 SIZES = TensorSpec(name="image_sizes", shape=("N", 2), dtype="int64")
 TWO = np.zeros((2, 3, 32, 48), np.float32), np.array([[32, 48], [30, 20]])
-WRONG = {
+WRONG: dict[str, tuple[Any, str]] = {
     "one array": (TWO[:1], r"takes images float32\[N, 3, H, W\], image_sizes int64\[N, 2\], but 1 arrays were given"),
     "of doubles": ((TWO[0].astype(np.float64), TWO[1]), r"but images was float64\[2, 3, 32, 48\]"),
     "of the other byte order": ((TWO[0].astype(">f4"), TWO[1]), r"but images was >f4"),

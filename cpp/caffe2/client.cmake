@@ -8,9 +8,10 @@ if(NOT asked STREQUAL D2DEPLOY_CAFFE2_PYTHON)
   execute_process(COMMAND "${D2DEPLOY_CAFFE2_PYTHON}" -I -c "${code}" OUTPUT_VARIABLE found ERROR_VARIABLE reason
     OUTPUT_STRIP_TRAILING_WHITESPACE RESULT_VARIABLE failed)
   if(failed)
-    message(FATAL_ERROR "${D2DEPLOY_CAFFE2_PYTHON} has no torch: make such a Python by d2deploy caffe2-runtime. ${reason}")
+    message(FATAL_ERROR "${D2DEPLOY_CAFFE2_PYTHON} has no torch: d2deploy caffe2-runtime makes one. ${reason}")
   endif()
-  set(D2DEPLOY_CAFFE2_TORCH "${D2DEPLOY_CAFFE2_PYTHON};${found}" CACHE INTERNAL "Python; torch's folder; new std::string?")
+  set(D2DEPLOY_CAFFE2_TORCH "${D2DEPLOY_CAFFE2_PYTHON};${found}"
+    CACHE INTERNAL "Python; its torch; whether that has the new std::string")
   list(POP_FRONT found torch_folder has_new_string)
 endif()
 if(NOT EXISTS "${torch_folder}/include/caffe2/core/workspace.h")

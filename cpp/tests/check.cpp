@@ -4,7 +4,7 @@
 ///   check resize  < int32 h w H W and h x w x 3 bytes, repeated > H x W x 3 bytes, repeated
 ///   check read FILE                                             > int32 h w and h x w x 3 bytes, BGR
 ///   check result  < {"spec", "input_size", "image_size", "outputs": {name: {"dtype", "shape", "data"}}} > JSON
-///   check core    < {name: {"dtype", "shape", "data"}}, as a Caffe2 net gives them > {name: {"shape", "data"}}, the core's
+///   check core    < {name: {"dtype", "shape", "data"}} of a Caffe2 net > {name: {"shape", "data"}} of the core
 ///   check json    < JSON                                        > the same, written anew
 
 #include <cstddef>

@@ -140,7 +140,7 @@ def check_elsewhere(module: Any, method: str, image: Tensor) -> None:
 def test_predictor_runs_it(family: str, method: str, made: Any) -> None:
     model, artifact = made(family, method)
     assert artifact.manifest.options == {"method": method, "signature": "detectron2"}
-    images = [*demo_images()[:1], Sample("batch", tuple(demo_images()[1:3]))]
+    images: list[Any] = [*demo_images()[:1], Sample("batch", tuple(demo_images()[1:3]))]
     report = verify(artifact, against=model, images=images, budget=Budget(mask_iou=0.95))
     assert report.ok, str(report)
     assert report.total.pairs > 20

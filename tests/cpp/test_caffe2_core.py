@@ -84,7 +84,7 @@ def test_the_blobs_have_every_name():
 
 
 # Name of an output, and what stands in its place.
-BAD = {
+BAD: dict[str, tuple[str, np.ndarray]] = {
     "more than there are": ("image_index", np.array([0, 3, 8], np.float32)),
     "fewer than there are": ("image_index", np.array([0, 3, 6], np.float32)),
     "less than none": ("image_index", np.array([-1, 4, 7], np.float32)),

@@ -240,7 +240,7 @@ BAD_NETS = {
 
 
 @pytest.mark.parametrize("case", BAD_NETS)
-def test_a_bad_net_is_refused(case, tool, exported, images, tmp_path):
+def test_a_bad_caffe2_net_is_refused(case, tool, exported, images, tmp_path):
     damage, message = BAD_NETS[case]
     program = tool("caffe2")
     folder = tmp_path / "artifact"

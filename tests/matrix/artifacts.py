@@ -32,5 +32,6 @@ def make_together(
     with FileLock(folder / f"{name}-{kinds[0]}.lock"):
         for kind in kinds:
             if not (place := folder / f"{name}-{kind}").exists():
-                export(*kind.split("-"), place)
+                format, method = kind.split("-")
+                export(format, method, place)
     return {kind: read_artifact(folder / f"{name}-{kind}") for kind in kinds}

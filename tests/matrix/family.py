@@ -16,6 +16,7 @@ class Family:
     min_size: int = 96
     max_size: int = 160
     gains: dict[str, float] = field(default_factory=dict)  # key of a weight -> what it is multiplied by
+    shifts: dict[str, float] = field(default_factory=dict)  # part of such a key -> what is added
 
     @property
     def sizes(self) -> dict[str, Any]:
@@ -31,6 +32,6 @@ def of_keys(title: str, *parts: Part) -> Family:
     return Family(title=title, overrides=tuple(str(text) for item in keys.items() for text in item))
 
 
-def of_lazy(title: str, config: str, *overrides: str, gains: dict[str, float] | None = None) -> Family:
-    """An official LazyConfig with changes to it, each KEY=VALUE."""
-    return Family(title=title, config=config, overrides=overrides, gains=gains or {})
+def of_lazy(title: str, config: str, *overrides: str, **weights: dict[str, float]) -> Family:
+    """An official LazyConfig with changes to it, each KEY=VALUE; `weights`: gains and shifts."""
+    return Family(title=title, config=config, overrides=overrides, **weights)  # type: ignore[arg-type]

@@ -44,6 +44,8 @@ def network_maker(folder: Path) -> Callable[[str], Model]:
             core = build_model(read_model_config(config, row.overrides, **row.sizes))
         shapes = {key: list(tensor.shape) for key, tensor in core.state_dict().items()}
         arrays = weights.deterministic_state_dict(shapes, 7, {**GAINS, **row.gains})
+        for part, shift in row.shifts.items():
+            arrays |= {key: array + np.float32(shift) for key, array in arrays.items() if part in key}
         torch.save({"model": {key: torch.from_numpy(array) for key, array in arrays.items()}}, place / "model.pth")
         return load_model(config, place / "model.pth", overrides=row.overrides, **row.sizes)
 
@@ -80,6 +82,13 @@ def that_can_find_nothing(model: Model) -> tuple[Model, list[np.ndarray]]:
             found.append((float(eager(*arrays)[scores].max(initial=0)), arrays))
     best, arrays = min(found, key=lambda item: item[0])
     return with_score_threshold(model, best + 0.01), arrays
+
+
+def with_nothing(model: Model) -> tuple[Model, list[np.ndarray] | None]:
+    """`model`, or the same with another score threshold, and arrays in which it finds nothing; None: it always does."""
+    if len(model.spec.inputs) == 4:
+        return model, inputs_of(model, [(64, 70), (64, 33), (1, 1)], proposals=0)
+    return that_can_find_nothing(model) if model.spec.thresholds else (model, None)
 
 
 def inputs_of(model: Model | Artifact, sizes: list[tuple[int, int]], *, proposals: int) -> list[np.ndarray]:

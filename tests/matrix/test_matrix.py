@@ -1,24 +1,21 @@
 """Every family in every kind of file: what it finds is what the network finds."""
 
 import re
-from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from families import CASES, FAMILIES, GAPS, KINDS, PARTS_OF
-from networks import inputs_of, that_can_find_nothing
+from networks import inputs_of
 from other_device import run_elsewhere
+from shapes import ODD, check_nothing, check_shapes
 
 from d2deploy.artifact import Artifact
 from d2deploy.backends import FORMATS
 from d2deploy.backends.capture import quiet
 from d2deploy.errors import D2DeployError
-from d2deploy.models.build import Model
-from d2deploy.runner import Runner, open_runner
+from d2deploy.runner import open_runner
 from d2deploy.workflows.export import export
 from d2deploy.workflows.sample import demo_images, sample_images
 from d2deploy.workflows.verify import Budget, verify
@@ -26,22 +23,6 @@ from d2deploy.workflows.verify import Budget, verify
 # A mask of random weights is noise, all border: one pixel of 70 on the other side of 0.5 is an IoU of 0.986. The
 # trained models (tests/backends/test_every_format.py) keep the budget of 0.99.
 BUDGET = Budget(mask_iou=0.95)
-# One pixel wide, or smaller than the window of DeepLab's image pooling: height and width of each image of a batch.
-ODD = ([(64, 1)], [(33, 160)], [(200, 70), (9, 9), (1, 1)])
-
-
-@pytest.fixture(scope="module")
-def case(network: Callable[[str], Model]) -> Callable[[str], tuple[Model, list[np.ndarray] | None]]:
-    """Function: family -> its network and arrays in which that finds nothing, or None where it always does."""
-
-    @cache
-    def make(family: str) -> tuple[Model, list[np.ndarray] | None]:
-        model = network(family)
-        if len(model.spec.inputs) == 4:
-            return model, inputs_of(model, [(64, 70), (64, 33), (1, 1)], proposals=0)
-        return that_can_find_nothing(model) if model.spec.thresholds else (model, None)
-
-    return make
 
 
 def marked(family: str, kind: str) -> Any:
@@ -51,8 +32,8 @@ def marked(family: str, kind: str) -> Any:
 
 
 @pytest.mark.parametrize(("family", "kind"), [marked(*case) for case in CASES])
-def test_the_export_is_the_network(family: str, kind: str, case: Any, tmp_path: Path) -> None:
-    model, nothing = case(family)
+def test_the_export_is_the_network(family: str, kind: str, empty: Any, tmp_path: Path) -> None:
+    model, nothing = empty(family)
     format, method = kind.split("-")
     artifact = export(model, format, tmp_path / kind, method=method, verify=False)
     # Sizes never seen, a batch of three of them, a blank image, one pixel wide.
@@ -64,26 +45,9 @@ def test_the_export_is_the_network(family: str, kind: str, case: Any, tmp_path: 
     for sizes in ODD:
         check_shapes(model, exported, eager, inputs_of(model, sizes, proposals=7))
     if nothing is not None:
-        (count,) = {len(array) for spec, array in zip(eager.outputs, eager(*nothing), strict=True) if is_list(spec)}
-        assert count == 0
-        check_shapes(model, exported, eager, nothing)
+        check_nothing(model, exported, eager, nothing)
     if format == "torchscript":
         check_devices(artifact)
-
-
-def is_list(spec: Any) -> bool:
-    return spec.shape[0] == "D"
-
-
-def check_shapes(model: Model, exported: Runner, eager: Runner, arrays: list[np.ndarray]) -> None:
-    """Shapes and types; maps also by value, and that of nothing there is nothing. What noise has may be a tie."""
-    found = zip(model.spec.outputs, exported(*arrays), eager(*arrays), strict=True)
-    for spec, ours, theirs in found:
-        assert (ours.shape[1:], ours.dtype) == (theirs.shape[1:], theirs.dtype) and ours.dtype == spec.dtype
-        assert bool(len(ours)) == bool(len(theirs))
-        if not is_list(spec):
-            assert ours.shape == theirs.shape and 0 < np.abs(theirs).max() < np.inf
-            assert np.abs(ours - theirs).max() <= 1e-4 * np.abs(theirs).max()
 
 
 def check_devices(artifact: Artifact) -> None:

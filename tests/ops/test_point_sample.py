@@ -10,7 +10,7 @@ from d2deploy.ops.point_sample import PointSample, point_sample
 from d2deploy.ops.regular_points import RegularPoints, regular_points
 
 
-def made(rows: int, count: int, images: int = 3, height: int = 5, width: int = 9) -> tuple[Tensor, Tensor, Tensor]:
+def made(rows: int, count: int, images: int = 3, *, height: int = 5, width: int = 9) -> tuple[Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(rows)
     features = torch.randn((images, 4, height, width), generator=generator)
     # A cell and a half beyond the map on all sides.

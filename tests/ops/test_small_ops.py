@@ -70,7 +70,7 @@ def test_anchors_are_size_major_and_centred_on_cell_corners() -> None:
     cell = cell_anchors((32.0, 64.0), (0.5, 1.0, 2.0))
     assert [round((x2 - x1) * (y2 - y1)) for x1, y1, x2, y2 in cell] == [1024] * 3 + [4096] * 3
     assert [round((y2 - y1) / (x2 - x1), 3) for x1, y1, x2, y2 in cell] == [0.5, 1, 2] * 2
-    grid = anchors_at(torch.arange(12), 3, [[-1.0, -1, 1, 1], [-1.0, -1, 4, 4]], 8, 0.0)
+    grid = anchors_at(torch.arange(12), 3, [[-1.0, -1, 1, 1], [-1.0, -1, 4, 4]], 8, offset=0.0)
     assert grid[::2, :2].add(1).tolist() == [[0, 0], [8, 0], [16, 0], [0, 8], [8, 8], [16, 8]]
     assert grid[1::2, 2:].sub(4).tolist() == [[0, 0], [8, 0], [16, 0], [0, 8], [8, 8], [16, 8]]
 

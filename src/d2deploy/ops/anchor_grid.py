@@ -26,7 +26,7 @@ def rotated_cell_anchors(upright: list[list[float]], angles: tuple[float, ...]) 
     return [[0.0, 0.0, x2 - x1, y2 - y1, float(angle)] for x1, y1, x2, y2 in upright for angle in angles]
 
 
-def anchors_at(index: Tensor, width: int, cell: list[list[float]], stride: int, offset: float) -> Tensor:
+def anchors_at(index: Tensor, width: int, cell: list[list[float]], stride: int, *, offset: float) -> Tensor:
     """The anchors index[...] int64 of a feature level that is `width` cells wide -> [...,4]; [...,5] if rotated.
 
     They are numbered row by row, the cell's anchors innermost. Cell (y, x) is centred at ((x + offset) * stride,
@@ -61,4 +61,4 @@ class AnchorGrid(nn.Module):
 
     def forward(self, feature: Tensor, index: Tensor) -> Tensor:
         """feature[N,C,H,W] of the level, index[N,K] -> [N,K,4 or 5]: see `anchors_at`."""
-        return anchors_at(index, feature.shape[-1], self.cell, self.stride, self.offset)
+        return anchors_at(index, feature.shape[-1], self.cell, self.stride, offset=self.offset)

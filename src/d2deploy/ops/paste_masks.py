@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 
-def axis_weights(start: Tensor, end: Tensor, first: int, last: int, cells: int) -> Tensor:
+def axis_weights(start: Tensor, end: Tensor, first: int, last: int, *, cells: int) -> Tensor:
     """How much each of `cells` mask cells counts for each of the pixels first..last-1, along one axis.
 
     start, end: the box's sides, pixels, 0-d -> [last-first,cells]. Bilinear between cell centres, zero beyond the mask:
@@ -30,8 +30,8 @@ def paste_masks(probs: Tensor, boxes: Tensor, original_sizes: Tensor, threshold:
     for i in range(boxes.shape[0]):
         left, top, right, bottom = int(low[i, 0]), int(low[i, 1]), int(high[i, 0]), int(high[i, 1])
         if left < right and top < bottom:
-            rows = axis_weights(boxes[i, 1], boxes[i, 3], top, bottom, probs.shape[1])
-            columns = axis_weights(boxes[i, 0], boxes[i, 2], left, right, probs.shape[2])
+            rows = axis_weights(boxes[i, 1], boxes[i, 3], top, bottom, cells=probs.shape[1])
+            columns = axis_weights(boxes[i, 0], boxes[i, 2], left, right, cells=probs.shape[2])
             masks[i, top:bottom, left:right] = rows @ probs[i] @ columns.transpose(0, 1) >= threshold
     return masks
 

@@ -57,14 +57,11 @@ def export(
 
     `outputs`: "ragged", or "padded" to as many rows for each image (docs/architecture.md, The core).
     `threshold_inputs`: score_threshold and nms_threshold become inputs, with the config's values as defaults.
-    `include_preprocess`: the input is one image, uint8 [H,W,3], and is resized inside. `include_postprocess`: boxes,
-    masks, keypoints and classes of pixels lie on the original image (docs/architecture.md, The whole way inside).
+    `include_preprocess`, `include_postprocess`: an image in, results on it out (there, The whole way inside).
     `signature`: "d2deploy", or "detectron2": called as what its own exporter writes, TorchScript alone.
-    `half_weights`: weights stored as float16, half the size, OpenVINO alone; verified against the network with the
-    same rounded weights.
-    Verified on `images`, or on variants of `sample_image`, or of the demo's images when neither is given; the report
-    goes into the manifest. Nothing is at `output` unless all went well.
-    Raises ExportError, OutputError, MissingExtra, and Mismatch when the export is not the network.
+    `half_weights`: stored as float16, OpenVINO alone; verified against the network with weights rounded so.
+    Verified on `images`, else on variants of `sample_image`, else of the demo's; the report goes into the manifest.
+    Raises ExportError, OutputError, MissingExtra, Mismatch: the export is not the network. Then `output` is as it was.
     """
     row, method = find_format(format, method)
     contract = Contract(

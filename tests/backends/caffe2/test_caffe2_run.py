@@ -16,13 +16,10 @@ from d2deploy.artifact import sha256
 from d2deploy.backends.caffe2 import FILE, runner
 from d2deploy.backends.caffe2.client import WorkerDied
 from d2deploy.backends.caffe2.runner import Caffe2Runner
-from d2deploy.errors import ArtifactError, DeviceError, UnsupportedOps
+from d2deploy.errors import ArtifactError, DeviceError
 from d2deploy.image import read_image, resize_shortest_edge, to_batch
 from d2deploy.runner import open_runner
 from d2deploy.workflows.evaluate import evaluate
-from d2deploy.workflows.export import export
-from d2deploy.workflows.sample import demo_images
-from d2deploy.workflows.verify import Budget, verify
 
 pytestmark = pytest.mark.usefixtures("runtime")
 HERE = Path(__file__).parent
@@ -38,34 +35,6 @@ def _module(name: str) -> Any:
 
 
 every = _module("test_every_format")
-
-# Smaller than the format's own budget (issue 5): boxes 0.05 px, scores 1e-4.
-BUDGET = Budget(boxes_px=0.05, scores=1e-4, mask_iou=0.95)  # masks of random weights: see test_matrix.py
-SUPPORTED = (
-    *("keypoint", "cascade", "cascade, sigmoid, federated", "c4", "dc5", "retinanet", "panoptic", "semantic"),
-    *("agnostic, group norm, unaligned", "retinanet, batch norm of each level"),
-)
-REFUSED = {
-    "point rend": "pooling by NoPooler",
-    "pooled by the largest": "pooling by RoIPool",
-    "rotated": "rotated proposals",
-}
-
-
-@pytest.mark.parametrize("family", SUPPORTED)
-def test_the_export_is_the_network(family, network, tmp_path):
-    model = network(family)
-    artifact = export(model, "caffe2", tmp_path / "out", verify=False)
-    report = verify(artifact, against=model, images=demo_images(), budget=BUDGET)
-    assert report.ok, str(report)
-    assert report.total.pairs > 20
-
-
-@pytest.mark.parametrize("family", REFUSED)
-def test_what_caffe2_cannot_express_is_said(family, network, tmp_path):
-    with pytest.raises(UnsupportedOps, match=REFUSED[family]):
-        export(network(family), "caffe2", tmp_path / "out")
-    assert not (tmp_path / "out").exists()
 
 
 @pytest.fixture(scope="module")

@@ -98,16 +98,19 @@ class _Walk:
     def _fold(self, node: fx.Node) -> None:
         """The value of a node of constants, under the name of the weight that it is made of, if it is one."""
         sources = [self.values[used] for used in node.all_input_nodes]
-        args, kwargs = (
-            fx.node.map_aggregate(side, lambda item: self.values[item].tensor if isinstance(item, fx.Node) else item)
-            for side in (node.args, node.kwargs)
-        )
+        args, kwargs = (self._tensors(side) for side in (node.args, node.kwargs))
         name = sources[0].name if len(sources) == 1 else path_of(node)
-        made = node.target(*args, **kwargs)  # type: ignore[operator, misc]
+        made = node.target(*args, **kwargs)  # type: ignore[operator]
         if isinstance(made, Tensor):
             self.values[node] = _Weight(self.nets, name, made)
         else:
             self.values[node] = [_Weight(self.nets, name, part) for part in made]
+
+    def _tensors(self, argument: Any) -> Any:
+        """`argument` with the tensors of the weights that it names."""
+        return fx.node.map_aggregate(
+            argument, lambda item: self.values[item].tensor if isinstance(item, fx.Node) else item
+        )
 
     def _has_free_size(self, node: fx.Node) -> bool:
         """Whether a tensor is made with a size that is a symbol, by a lowering that does not compute with sizes."""

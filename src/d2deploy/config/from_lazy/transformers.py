@@ -20,10 +20,16 @@ def vit(call: Arguments, in_channels: int) -> Given:
     """ViT."""
     config = schema.ViT(**_fields(call, schema.ViT, in_channels))
     call.ignore("drop_path_rate", "rel_pos_zero_init", "use_act_checkpoint")
-    _check(call, "num_heads", config.num_heads, config.embed_dim % config.num_heads == 0, "a divisor of embed_dim")
+    _check(
+        call,
+        "num_heads",
+        config.num_heads,
+        is_right=config.embed_dim % config.num_heads == 0,
+        wanted="a divisor of embed_dim",
+    )
     for name in ("img_size", "pretrain_img_size"):
         side = getattr(config, name)
-        _check(call, name, side, side >= config.patch_size, "at least patch_size")
+        _check(call, name, side, is_right=side >= config.patch_size, wanted="at least patch_size")
     return Given(config, {config.out_feature: Level(config.embed_dim, config.patch_size)})
 
 
@@ -36,9 +42,21 @@ def swin(call: Arguments, in_channels: int) -> Given:
     fit = len(config.num_heads) == len(widths) and all(
         n and w % n == 0 for w, n in zip(widths, config.num_heads, strict=True)
     )
-    _check(call, "num_heads", list(config.num_heads), fit, f"a divisor of each of the stages' channels, {widths}")
+    _check(
+        call,
+        "num_heads",
+        list(config.num_heads),
+        is_right=fit,
+        wanted=f"a divisor of each of the stages' channels, {widths}",
+    )
     known = bool(config.out_indices) and set(config.out_indices) <= set(stages)
-    _check(call, "out_indices", list(config.out_indices), known, f"one or more of {', '.join(map(str, stages))}")
+    _check(
+        call,
+        "out_indices",
+        list(config.out_indices),
+        is_right=known,
+        wanted=f"one or more of {', '.join(map(str, stages))}",
+    )
     chosen = sorted(config.out_indices)
     return Given(config, {f"p{index}": Level(widths[index], 4 * 2**index) for index in chosen})
 
@@ -47,22 +65,28 @@ def mvit(call: Arguments, in_channels: int) -> Given:
     """MViT."""
     config = schema.MViT(**_fields(call, schema.MViT, in_channels))
     call.ignore("drop_path_rate", "rel_pos_zero_init", "use_act_checkpoint")
-    _check(call, "num_heads", config.num_heads, config.embed_dim % config.num_heads == 0, "a divisor of embed_dim")
+    _check(
+        call,
+        "num_heads",
+        config.num_heads,
+        is_right=config.embed_dim % config.num_heads == 0,
+        wanted="a divisor of embed_dim",
+    )
     _check_stages(call, config)
     stride = config.patch_stride[0]
     square = config.patch_stride == (stride, stride)
-    _check(call, "patch_stride", list(config.patch_stride), square, "the same number twice")
+    _check(call, "patch_stride", list(config.patch_stride), is_right=square, wanted="the same number twice")
     odd = all(side % 2 for side in config.qkv_pool_kernel)
-    _check(call, "qkv_pool_kernel", list(config.qkv_pool_kernel), odd, "odd numbers")
+    _check(call, "qkv_pool_kernel", list(config.qkv_pool_kernel), is_right=odd, wanted="odd numbers")
     for name, side in (("img_size", config.img_size), ("pretrain_img_size", config.pretrain_img_size)):
         least = stride * 2 ** (len(config.last_block_indexes) - 1)
-        _check(call, name, side, side >= least, f"at least {least}, so that each stage has a patch")
+        _check(call, name, side, is_right=side >= least, wanted=f"at least {least}, so that each stage has a patch")
     every = {
         f"scale{number + 2}": Level(config.embed_dim * 2**number, stride * 2**number)
         for number in range(len(config.last_block_indexes))
     }
     known = set(config.out_features) <= set(every)
-    _check(call, "out_features", list(config.out_features), known, f"some of {', '.join(every)}")
+    _check(call, "out_features", list(config.out_features), is_right=known, wanted=f"some of {', '.join(every)}")
     return Given(config, {name: level for name, level in every.items() if name in config.out_features})
 
 
@@ -71,10 +95,20 @@ def _check_stages(call: Arguments, config: schema.MViT) -> None:
     last, window = config.last_block_indexes, config.adaptive_window_size
     rises = len(last) >= 3 and last[-1] < config.depth and all(a < b for a, b in pairwise(last))
     _check(
-        call, "last_block_indexes", list(last), rises, f"three or more rising numbers below {config.depth}, the depth"
+        call,
+        "last_block_indexes",
+        list(last),
+        is_right=rises,
+        wanted=f"three or more rising numbers below {config.depth}, the depth",
     )
     pooled = [_is_divided(window, config.adaptive_kv_stride, stage) for stage in range(len(last))]
-    _check(call, "adaptive_window_size", window, all(pooled), "a number that the stages' pooling divides, as 56 is")
+    _check(
+        call,
+        "adaptive_window_size",
+        window,
+        is_right=all(pooled),
+        wanted="a number that the stages' pooling divides, as 56 is",
+    )
 
 
 def _is_divided(window: int, stride: int, stage: int) -> bool:
@@ -84,7 +118,7 @@ def _is_divided(window: int, stride: int, stage: int) -> bool:
     return (window >> stage) % stride == 0 and larger % stride == 0 and larger % 2 == 0
 
 
-def _check(call: Arguments, name: str, value: Any, is_right: bool, wanted: str) -> None:
+def _check(call: Arguments, name: str, value: Any, *, is_right: bool, wanted: str) -> None:
     """Raises ConfigError, which says that the argument must be `wanted`, unless it is right."""
     if not is_right:
         raise call.refused(name, value, wanted)
@@ -96,7 +130,7 @@ def _fields(call: Arguments, kind: Any, in_channels: int) -> dict[str, Any]:
     if call.has("act_layer"):
         layer = call.any("act_layer")
         is_gelu = isinstance(layer, Symbol) and short_name(layer.name) == "torch.GELU"
-        _check(call, "act_layer", layer, is_gelu, "torch.nn.GELU, the only one that d2deploy can build")
+        _check(call, "act_layer", layer, is_right=is_gelu, wanted="torch.nn.GELU, the only one that d2deploy can build")
     else:
         call.ignore("act_layer")
     given = {"norm_eps": _norm_eps(call)}
@@ -114,12 +148,18 @@ def _norm_eps(call: Arguments) -> float:
     layer = call.any("norm_layer")
     wanted = "torch.nn.LayerNorm, or functools.partial of it with eps"
     if isinstance(layer, Symbol):
-        _check(call, "norm_layer", layer, short_name(layer.name) == "torch.LayerNorm", wanted)
+        _check(call, "norm_layer", layer, is_right=short_name(layer.name) == "torch.LayerNorm", wanted=wanted)
         return 1e-5
     is_norm = isinstance(layer, Call) and layer.is_partial and short_name(layer.target) == "torch.LayerNorm"
-    _check(call, "norm_layer", layer, is_norm and set(layer.arguments) <= {"eps"} and not layer.positional, wanted)
+    _check(
+        call,
+        "norm_layer",
+        layer,
+        is_right=is_norm and set(layer.arguments) <= {"eps"} and not layer.positional,
+        wanted=wanted,
+    )
     eps = layer.arguments.get("eps", 1e-5)
-    _check(call, "norm_layer", layer, isinstance(eps, float) and 0 < eps < 1, wanted)
+    _check(call, "norm_layer", layer, is_right=isinstance(eps, float) and 0 < eps < 1, wanted=wanted)
     return float(eps)
 
 
@@ -129,7 +169,7 @@ def _whole(call: Arguments, name: str, default: int) -> int:
 
 def _ratio(call: Arguments, name: str, default: float) -> float:
     value = call.real(name, default)
-    _check(call, name, value, 0 < value <= 1000, "a number above 0")
+    _check(call, name, value, is_right=0 < value <= 1000, wanted="a number above 0")
     return value
 
 
@@ -142,13 +182,13 @@ def _scale(call: Arguments, name: str, default: None) -> float | None:
 
 def _text(call: Arguments, name: str, default: str) -> str:
     value = call.any(name, default)
-    _check(call, name, value, isinstance(value, str) and bool(value), "a name")
+    _check(call, name, value, is_right=isinstance(value, str) and bool(value), wanted="a name")
     return str(value)
 
 
 def _pair(call: Arguments, name: str, default: tuple[int, int]) -> tuple[int, int]:
     value = call.wholes(name, default, least=0 if name == "patch_padding" else 1)
-    _check(call, name, list(value), len(value) == 2, "two whole numbers")
+    _check(call, name, list(value), is_right=len(value) == 2, wanted="two whole numbers")
     return value[0], value[1]
 
 

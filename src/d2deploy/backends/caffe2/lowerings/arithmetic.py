@@ -24,7 +24,9 @@ def _operand(place: Place, value: Operand, dtype: torch.dtype, part: str) -> "Bl
 
 def _common(left: Operand, right: Operand) -> torch.dtype:
     """The dtype in which torch would compute."""
-    sides = [side.like if isinstance(side, Blob) else 1 if isinstance(side, Size) else side for side in (left, right)]
+    sides: list[Any] = [
+        side.like if isinstance(side, Blob) else 1 if isinstance(side, Size) else side for side in (left, right)
+    ]
     return torch.result_type(*sides)
 
 

@@ -83,13 +83,15 @@ def pad(place: Place, x: Blob, sides: Sequence[Number], mode: str = "constant", 
     blob: Blob | str = x
     sizes = [length(place, x, axis) for axis in range(x.rank)]
     for axis, before, after in zip(reversed(range(x.rank)), sides[::2], sides[1::2]):
-        blob = _bordered(place, blob, axis, [_border(place, x, sizes, (axis, side), value) for side in (before, after)])
+        blob = _bordered(
+            place, blob, axis, [_border(place, x, sizes, (axis, side), value=value) for side in (before, after)]
+        )
         sizes[axis] = Size(lambda made=blob, axis=axis: place.emit("Shape", made, part="size", axes=[axis]))  # type: ignore[misc]
     return blob if isinstance(blob, str) else blob.name
 
 
 def _border(
-    place: Place, x: Blob, sizes: Sequence[Number], side: tuple[int, Number], value: float | None
+    place: Place, x: Blob, sizes: Sequence[Number], side: tuple[int, Number], *, value: float | None
 ) -> str | None:
     axis, width = side
     if width == 0:

@@ -12,6 +12,7 @@ import torch
 import d2deploy.backends.caffe2.nodes  # noqa: F401, defines the operators
 from d2deploy.backends.caffe2.lowerings.images import IM_INFO, positions
 from d2deploy.backends.caffe2.lowerings.sizes import length, reshaped, shape
+from d2deploy.backends.caffe2.net import DTYPES
 from d2deploy.backends.caffe2.place import Blob, Place
 
 
@@ -73,8 +74,10 @@ def point_sample(place: Place, features: Blob, points: Blob, image_index: Blob) 
     """ops/point_sample.py. On the map with its ring, half a cell before a point is where it was without."""
     table = place.emit("Transpose", ringed(place, features), part="table", axes=[0, 2, 3, 1])
     number = place.emit("ExpandDims", place.cast(image_index, "float32", part="image"), part="images", dims=[1, 2])
-    count = shape(place, [1, length(place, points, 1), 1])
-    rois = place.concat([place.emit("Expand", number, count, part="number"), points, points], 2, "points")
+    # Not Expand: it cannot do with no points at all.
+    each = shape(place, [length(place, points, 0), length(place, points, 1), 1])
+    ones = place.emit("ConstantFill", each, part="ones", input_as_shape=1, value=1.0, dtype=DTYPES["float32"])
+    rois = place.concat([place.emit("Mul", ones, number, part="number"), points, points], 2, "points")
     channels = int(features.like.shape[1])
     rows = read(place, table, place.reshape(rois, [-1, 5], "rois"), channels)
     return reshaped(place, rows, [-1, length(place, points, 1), channels])

@@ -46,13 +46,13 @@ def proposals(
     """
     anchors_of = np.reshape(np.array(cells, np.float32), (len(strides), -1, 5))
     levels: list[tuple[str, str, str]] = []
-    for number, stride in enumerate(strides):
-        level = Level(place, number, pre_nms)
-        found, index = level.best(logits[number])
+    for level_number, stride in enumerate(strides):
+        level = Level(place, level_number, pre_nms)
+        found, index = level.best(logits[level_number])
         anchor = level.emit("ATen", index, part="index", operator="clamp_min", min=0.0)  # -1: there is none
-        width = level.emit("Shape", deltas[number], part="width", axes=[3])
-        anchors = level.anchors(anchors_of[number], anchor, width, stride)
-        levels.append((found, index, _decode(place, level.deltas(deltas[number], anchor, 5), anchors, weights)))
+        width = level.emit("Shape", deltas[level_number], part="width", axes=[3])
+        anchors = level.anchors(anchors_of[level_number], anchor, width, stride)
+        levels.append((found, index, _decode(place, level.deltas(deltas[level_number], anchor, 5), anchors, weights)))
     found, index, decoded = (
         place.concat(list(parts), 1, name) for parts, name in zip(zip(*levels), ("scores_of", "index_of", "decoded_of"))
     )

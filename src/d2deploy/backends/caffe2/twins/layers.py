@@ -36,7 +36,9 @@ class DeformConv(nn.Conv2d):
         self.weight, self.norm, op = part.weight, part.norm, part.sample
         self.rule = op.kernel, op.stride, op.padding, op.dilation, op.groups, part.groups
 
-    def forward(self, x: Tensor, offset: Tensor, mask: Tensor | None) -> Tensor:
+    def forward(  # type: ignore[override]
+        self, x: Tensor, offset: Tensor, mask: Tensor | None
+    ) -> Tensor:
         """See models/deform_conv.py."""
         read = ops.caffe2_deform(x, offset, mask, *self.rule)
         weight = self.weight.permute(0, 2, 3, 1).flatten(1)  # taps, then channels, as they were read
