@@ -14,9 +14,6 @@ KINDS = tuple(f"{row.name}-{method}" for row in FORMATS.values() if not row.is_a
 # (family, kind) -> what does not work, and why. Strict: one that works after all fails.
 GAPS: dict[tuple[str, str], str] = {}
 
-# Caffe2 is tested apart (tests/backends/caffe2): family -> what its refusal says, of those that it cannot express.
-CAFFE2_REFUSED: dict[str, str] = {}
-
 # An ONNX graph takes half a minute to make. Families whose parts other rows have between them are only captured as
 # TorchScript: family -> the rows that have its parts.
 PARTS_OF: dict[str, tuple[str, ...]] = {

@@ -1,20 +1,19 @@
-"""Every family of tests/matrix in the real Caffe2: it finds what the network finds, or is in CAFFE2_REFUSED."""
+"""Every family of tests/matrix in the real Caffe2: it finds what the network finds."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
-from families import CAFFE2_REFUSED, FAMILIES, PARTS_OF
+from families import FAMILIES, PARTS_OF
 from networks import inputs_of
 from shapes import ODD, check_nothing, check_shapes
 
-from d2deploy.errors import UnsupportedOps
 from d2deploy.runner import open_runner
 from d2deploy.workflows.export import export
 from d2deploy.workflows.sample import demo_images, sample_images
 from d2deploy.workflows.verify import Budget, verify
 
-RUN = [family for family in FAMILIES if family not in CAFFE2_REFUSED and family not in PARTS_OF]
+RUN = [family for family in FAMILIES if family not in PARTS_OF]
 BUDGET = Budget(boxes_px=0.05, scores=1e-4, mask_iou=0.95)  # masks of random weights: see test_matrix.py
 # Group norm of what is nearly one colour enlarges roundings: ONNX Runtime rounds as the network does, Caffe2 otherwise.
 PHOTOS_ONLY = ("agnostic, group norm, unaligned",)
@@ -35,15 +34,3 @@ def test_caffe2_finds_what_the_network_finds(family: str, empty: Any, tmp_path: 
     if nothing is not None:
         check_nothing(model, exported, eager, nothing)
     exported.close()
-
-
-@pytest.mark.parametrize("family", CAFFE2_REFUSED)
-def test_what_caffe2_cannot_express_is_said(family: str, network: Any, tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedOps, match=CAFFE2_REFUSED[family]):
-        export(network(family), "caffe2", tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
-def test_every_family_stands_in_one_table() -> None:
-    assert CAFFE2_REFUSED.keys() <= FAMILIES.keys() and all(CAFFE2_REFUSED.values())
-    assert sorted([*RUN, *CAFFE2_REFUSED, *PARTS_OF]) == sorted(FAMILIES)

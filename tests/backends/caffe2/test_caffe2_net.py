@@ -1,5 +1,7 @@
 """The nets as they are written: names, order, weights, arguments. Needs no runtime."""
 
+import copy
+import dataclasses
 from collections import Counter
 from types import SimpleNamespace
 from typing import Any
@@ -53,8 +55,11 @@ def test_no_more_work_than_detectron2_s_net(nets):
     """Its export of mask_rcnn_R_50_FPN has 2 Conv and Relu more, for the demo has 2 mask_fcn, and none in place."""
     net, _ = nets
     found = Counter(op.type for op in net.op)
-    most = {"Conv": 79, "FC": 4, "RoIAlign": 8, "Relu": 59, "Add": 19, "ConvTranspose": 1, "GenerateProposals": 5}
-    assert {kind: found[kind] for kind in most} == most
+    theirs = {"Conv": 79, "FC": 4, "RoIAlign": 8, "Relu": 59, "ConvTranspose": 1, "GenerateProposals": 5}
+    theirs |= {"BBoxTransform": 1, "BoxWithNMSLimit": 1, "DistributeFpnProposals": 2, "BatchPermutation": 2}
+    theirs |= {"MaxPool": 2, "ResizeNearest": 3, "Softmax": 1, "Sigmoid": 1}
+    assert {kind: found[kind] for kind in theirs} == theirs
+    assert sum(op.type == "Add" for op in net.op if op.name.startswith("backbone")) == 19
     assert all(list(op.input) == list(op.output) for op in net.op if op.type == "Relu")
 
 
@@ -138,6 +143,28 @@ def test_everything_that_is_missing_is_said_at_once():
     assert "erfinv.default: strange.erfinv and 1 more" in message
     assert "fft_fft2.default: strange.fft_fft2 and 1 more" in message
     assert "conv2d" not in message
+
+
+class OwnBackbone(nn.Module):
+    """A user's: d2deploy's with two operations before it that Caffe2 lacks."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.strange, self.backbone = Strange(), backbone
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        features: dict[str, Tensor] = self.backbone(self.strange(x))
+        return features
+
+
+def test_everything_that_a_detector_s_own_backbone_lacks_is_said_at_once(model, tmp_path):
+    core = copy.copy(model.core)
+    core._modules = dict(model.core._modules, backbone=OwnBackbone(model.core.backbone))
+    with pytest.raises(UnsupportedOps) as refused:
+        workflow.export(dataclasses.replace(model, core=core), "caffe2", tmp_path / "out")
+    message = str(refused.value)
+    assert "erfinv.default: backbone.strange.erfinv" in message and "fft_fft2.default: backbone.strange" in message
+    assert not (tmp_path / "out").exists()
 
 
 def test_other_contracts_are_refused(model, tmp_path):

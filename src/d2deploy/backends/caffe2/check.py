@@ -9,7 +9,7 @@ from typing import Any
 
 from d2deploy.backends.caffe2.messages import arg_value
 
-# Operator -> its arguments and their kinds. i: whole number, f: number, s: text; is, fs: several of them.
+# Operator -> its arguments and their kinds, a|b: either. i: whole number, f: number, s: text; is, fs: several of them.
 OPERATORS: dict[str, str] = {
     **dict.fromkeys(
         (
@@ -48,7 +48,7 @@ OPERATORS: dict[str, str] = {
     "Cast": "to:i",
     "Clip": "min:f max:f",
     "Concat": "axis:i",
-    "ConstantFill": "input_as_shape:i value:f dtype:i",
+    "ConstantFill": "input_as_shape:i value:f|i dtype:i",
     "Conv": "kernels:is strides:is pads:is dilations:is group:i order:s",
     "ConvTranspose": "kernels:is strides:is pads:is adjs:is group:i order:s",
     "DistributeFpnProposals": "roi_canonical_scale:i roi_canonical_level:i roi_min_level:i roi_max_level:i "
@@ -138,7 +138,7 @@ def _faults_of_operators(net: Any) -> Iterator[str]:
         kinds = dict(item.split(":") for item in OPERATORS[op.type].split())
         given = {arg.name: arg for arg in op.arg}
         for name, arg in given.items():
-            if kinds.get(name) != _kind(arg):
+            if _kind(arg) not in kinds.get(name, "").split("|"):
                 yield f"{op.type} ({op.output[0]}) has the argument {name}={arg_value(arg)!r}, not {kinds.get(name)}"
         if op.type in _NEEDED and (left_out := kinds.keys() - given.keys()):
             yield f"{op.type} ({op.output[0]}) lacks the argument {', '.join(sorted(left_out))}"

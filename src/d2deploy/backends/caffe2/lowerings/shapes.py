@@ -6,7 +6,8 @@ from typing import Any
 import torch
 
 from d2deploy.backends.caffe2.lowerings.sizes import Number, length, reshaped, shape
-from d2deploy.backends.caffe2.place import Blob, Place, dtype_of
+from d2deploy.backends.caffe2.net import DTYPES
+from d2deploy.backends.caffe2.place import Blob, CannotLower, Place, dtype_of
 
 aten = torch.ops.aten
 
@@ -45,12 +46,19 @@ def unflatten(place: Place, x: Blob, axis: int, sizes: Sequence[Number]) -> str:
 
 
 def expand(place: Place, x: Blob, sizes: Sequence[Number], *, implicit: bool = False) -> str:
-    """Expand, which keeps an axis where it is told 1."""
-    old = [1] * (len(sizes) - x.rank) + [x.size(axis) for axis in range(x.rank)]
-    wanted = [size if before == 1 and size != -1 else 1 for before, size in zip(old, sizes)]
-    if all(size == 1 for size in wanted):
+    """A product with ones: Caffe2's own Expand cannot do with an axis of length 0."""
+    added = len(sizes) - x.rank
+    old = [1] * added + [x.size(axis) for axis in range(x.rank)]
+    if all(before != 1 or size in (1, -1) for before, size in zip(old, sizes)):
         return x.name
-    return place.emit("Expand", x, shape(place, wanted))
+    wanted = [length(place, x, axis - added) if size == -1 else size for axis, size in enumerate(sizes)]
+    dtype = dtype_of(x.like)
+    if dtype not in ("float32", "int32", "int64"):
+        raise CannotLower(f"expanding {dtype}")
+    one = 1.0 if dtype == "float32" else 1
+    filled = shape(place, wanted)
+    ones = place.emit("ConstantFill", filled, part="ones", input_as_shape=1, value=one, dtype=DTYPES[dtype])
+    return place.emit("Mul", x, ones)
 
 
 def permute(place: Place, x: Blob, axes: Sequence[int]) -> str:
