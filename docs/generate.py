@@ -15,6 +15,7 @@ from tabulate import tabulate
 
 from d2deploy.backends import FORMATS, Contract
 from d2deploy.backends.caffe2.names import ALL_INPUTS, ALL_OUTPUTS
+from d2deploy.backends.caffe2.runtime import PACKAGES
 
 REPO = Path(__file__).parents[1]
 sys.path.append(str(REPO / "tests" / "matrix"))
@@ -63,8 +64,13 @@ def families_table() -> str:
         f"{titles[name]}: {'; '.join(titles[other] for other in others)}" for name, others in matrix.PARTS_OF.items()
     ]
     noes = [f"{titles[name]}, {column(kind)}: {why}" for name in titles for kind in kinds if (why := gap(name, kind))]
-    listed = ((f"{BY_PARTS[0].upper()}{BY_PARTS[1:]}, which are those of:", parts), ("No:", noes))
-    texts = ["\n".join([f"{title}\n", *(f"- {line}" for line in lines)]) for title, lines in listed if lines]
+    photos = [f"{titles[name]}: {why}" for name, why in matrix.PHOTOS_ONLY.items()]
+    listed = {
+        f"{BY_PARTS[0].upper()}{BY_PARTS[1:]}, which are those of:": parts,
+        "No:": noes,
+        "Yes, but not compared on a blank image:": photos,
+    }
+    texts = ["\n".join([f"{title}\n", *(f"- {line}" for line in lines)]) for title, lines in listed.items() if lines]
     return "\n\n".join([table(("network", *map(column, kinds)), rows), *texts])
 
 
@@ -82,9 +88,8 @@ def cell(family: str, kind: str) -> str:
 
 
 def gap(family: str, kind: str) -> str:
-    """Why a family does not work in a format and method; "": it does. Caffe2 has a table of its own."""
-    own = matrix.CAFFE2_REFUSED if kind.startswith("caffe2") else {}
-    return own.get(family, "") or matrix.GAPS.get((family, kind), "")
+    """Why a family does not work in a format and method; "": it does."""
+    return matrix.GAPS.get((family, kind), "")
 
 
 def blobs_table() -> str:
@@ -94,13 +99,18 @@ def blobs_table() -> str:
     return table(("", "blob", "in the manifest"), rows)
 
 
+def runtime_line() -> str:
+    """What `d2deploy caffe2-runtime` installs."""
+    return ", ".join(f"`{package}`" for package in PACKAGES)
+
+
 def versions_table(format: str) -> str:
     """Packages that a format needs: those of its extras in pyproject.toml, with the versions in constraints.txt."""
     project = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
     lines = (REPO / "constraints.txt").read_text().splitlines()
     tested = dict(line.split("==") for line in lines if not line.startswith("#"))
     row = FORMATS[format]
-    needs = {"export": row.extra, "run": row.runtime_extra}
+    needs = {"export": row.extra} | ({} if row.is_apart else {"run": row.runtime_extra})
     uses: dict[str, list[str]] = {}
     for what, extra in needs.items():
         for requirement in project["optional-dependencies"][extra]:
@@ -115,7 +125,7 @@ def versions_table(format: str) -> str:
 PARTS: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {"formats": formats_table},
     "docs/formats/README.md": {"options": options_table, "families": families_table},
-    "docs/formats/caffe2.md": {"blobs": blobs_table},
+    "docs/formats/caffe2.md": {"blobs": blobs_table, "runtime": runtime_line},
 }
 for _name in FORMATS:
     PARTS.setdefault(f"docs/formats/{_name}.md", {})["versions"] = partial(versions_table, _name)

@@ -96,8 +96,8 @@ def test_a_part_that_is_not_current_is_found(generate, tmp_path, monkeypatch, ca
 
 def test_what_the_matrix_leaves_out_is_said(generate, monkeypatch):
     family, kind = next(case for case in generate.matrix.CASES if case[1] == "onnx-tracing")
-    monkeypatch.setattr(generate.matrix, "GAPS", {(family, kind): "no such operator"})
-    monkeypatch.setattr(generate.matrix, "CAFFE2_REFUSED", {family: "not at all"})
+    gaps = {(family, kind): "no such operator", (family, "caffe2-tracing"): "not at all"}
+    monkeypatch.setattr(generate.matrix, "GAPS", gaps)
     text = generate.families_table()
     title = generate.matrix.FAMILIES[family].title
     assert f"- {title}, onnx: no such operator" in text and f"- {title}, caffe2: not at all" in text

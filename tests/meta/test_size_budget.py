@@ -23,6 +23,7 @@ EXCUSED: dict[str, str] = {
     "src/d2deploy/ops/roi_pool.py::roi_pool": ONE_SIGNATURE,
     "src/d2deploy/backends/nodes.py::roi_pool_node": ONE_SIGNATURE,
     "src/d2deploy/backends/onnx/lowerings.py::roi_pool": ONE_SIGNATURE,
+    "src/d2deploy/backends/onnx/group_norm.py::group_norm": ONE_SIGNATURE,
     "src/d2deploy/backends/whole.py::forward": "the inputs of a network that takes proposals, in their order",
     "src/d2deploy/backends/nodes.py::roi_align_rotated_node": ONE_SIGNATURE,
     "src/d2deploy/backends/onnx/rotated.py::roi_align_rotated": ONE_SIGNATURE,

@@ -61,7 +61,7 @@ def export(
     `signature`: "d2deploy", or "detectron2": called as what its own exporter writes, TorchScript alone.
     `half_weights`: stored as float16, OpenVINO alone; verified against the network with weights rounded so.
     Verified on `images`, else on variants of `sample_image`, else of the demo's; the report goes into the manifest.
-    Raises ExportError, OutputError, MissingExtra, Mismatch: the export is not the network. Then `output` is as it was.
+    Raises ExportError, OutputError, MissingExtra, Mismatch (not the network); `output` is then as it was.
     """
     row, method = find_format(format, method)
     contract = Contract(
@@ -76,10 +76,9 @@ def export(
     backend = import_module(f"d2deploy.backends.{row.module}")
     verify = verify and not (row.is_apart and backend.unproven())  # the manifest's options say what was not shown
     _refuse_foreign(Path(output), overwrite)
-    exported = _variant(model, contract)
     samples = (images or sample_images(sample_image, model.spec)) if verify else ()
     with writing_to(Path(output), overwrite=overwrite) as folder:
-        artifact: Artifact = backend.export(exported, folder, method=method, **contract.of_file)
+        artifact: Artifact = backend.export(_variant(model, contract), folder, method=method, **contract.of_file)
         if verify:
             report = verify_artifact(artifact, against=model, images=samples, budget=budget, progress=progress)
             report.raise_if_bad()

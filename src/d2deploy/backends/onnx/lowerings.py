@@ -12,6 +12,7 @@ import torch
 from onnxscript import opset18 as op
 
 from d2deploy.backends.onnx.division import floor_divide
+from d2deploy.backends.onnx.group_norm import group_norm
 from d2deploy.backends.onnx.levels import on_every_level, on_its_level
 from d2deploy.backends.onnx.position import relative_bias
 from d2deploy.backends.onnx.rotated import roi_align_rotated, rotated_nms
@@ -165,7 +166,8 @@ def lowerings(*, fixed: bool = False) -> dict[Callable[..., Any], Callable[..., 
     ops: list[Callable[..., Any]] = [nms, labelled_nms, roi_align, roi_align_rotated, roi_pool, point_sample]
     ops += [relative_bias, pad_to_multiple, *WHOLE]
     table: dict[Any, Callable[..., Any]] = {getattr(torch.ops.d2deploy, f.__name__).default: f for f in ops}
-    table[torch.ops.aten.div.Tensor_mode] = floor_divide  # instead of the exporter's own
+    table[torch.ops.aten.div.Tensor_mode] = floor_divide  # instead of the exporter's own, as the next
+    table[torch.ops.aten.group_norm.default] = group_norm
     if fixed:
         for f in (roi_align, roi_pool):
             table[getattr(torch.ops.d2deploy, f.__name__).default] = partial(f, place=on_every_level)

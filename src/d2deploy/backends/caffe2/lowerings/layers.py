@@ -143,11 +143,22 @@ def group_norm(
     eps: float = 1e-5,
     **_: Any,
 ) -> str:
-    """GroupNorm: its argument for the number of groups is `group`, whatever the operator's own text says."""
-    channels = x.like.shape[1]
+    """GroupNorm: its argument for the number of groups is `group`, whatever the operator's own text says.
+
+    Of what is left when each group's mean is taken away, for the same reason as layer_norm: of a group that is nearly
+    one number it even gives NaN.
+    """
+    channels = int(x.like.shape[1])
     gamma = weight or place.constant(np.ones(channels), "ones")
     beta = bias or place.constant(np.zeros(channels), "zeros")
-    return place.emit("GroupNorm", x, gamma, beta, group=groups, epsilon=float(eps), order="NCHW", is_test=1)
+    mean = place.emit("ReduceMean", x, part="mean", axes=list(range(2, x.rank)), keepdims=1)
+    if (members := channels // groups) > 1:
+        of_group = place.reshape(mean, [-1, groups, members], "by_group")
+        group_mean = place.emit("ReduceMean", of_group, part="group_mean", axes=[2], keepdims=1)
+        each = place.emit("Tile", group_mean, part="each", tiles=members, axis=2)
+        mean = place.reshape(each, [-1, channels, *[1] * (x.rank - 2)], "mean_of")
+    centred = place.emit("Sub", x, mean, part="centred")
+    return place.emit("GroupNorm", centred, gamma, beta, group=groups, epsilon=float(eps), order="NCHW", is_test=1)
 
 
 def layer_norm(
