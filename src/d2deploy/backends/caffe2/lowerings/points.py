@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-import d2deploy.backends.caffe2.nodes  # noqa: F401, defines the operators
-import d2deploy.backends.nodes  # noqa: F401, as this
+import d2deploy.backends.caffe2.nodes
+import d2deploy.backends.nodes  # noqa: F401, both define operators
 from d2deploy.backends.caffe2.lowerings.images import IM_INFO, positions
 from d2deploy.backends.caffe2.lowerings.sizes import length, reshaped, shape
 from d2deploy.backends.caffe2.net import DTYPES
