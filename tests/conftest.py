@@ -39,3 +39,16 @@ def empty(network: Callable[[str], Any]) -> Callable[[str], Any]:
     from networks import with_nothing
 
     return cache(lambda family: with_nothing(network(family)))
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Runs the command line in this process: exit code, stdout, stderr."""
+    from d2deploy.cli import main
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as exit:
+            main([str(argument) for argument in arguments])
+        return int(exit.value.code or 0), *capfd.readouterr()
+
+    return run

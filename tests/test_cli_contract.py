@@ -6,23 +6,10 @@ from pathlib import Path
 import pytest
 
 import d2deploy
-from d2deploy.cli import main
 
 DEMO = Path(d2deploy.__file__).parent / "demo"
 IMAGE = DEMO / "images" / "000045.jpg"
 NETWORK = ("--config-file", DEMO / "config.yaml", "--weights", DEMO / "model_final.pth")
-
-
-@pytest.fixture
-def run(capfd):
-    """Runs the command line in this process: exit code, stdout, stderr."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as exit:
-            main([str(argument) for argument in arguments])
-        return int(exit.value.code or 0), *capfd.readouterr()
-
-    return run
 
 
 def test_padded_with_other_thresholds(run, tmp_path):

@@ -18,18 +18,6 @@ NETWORK = (*CONFIG, "--weights", DEMO / "model_final.pth")
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")])}
 
 
-@pytest.fixture
-def run(capfd):
-    """Runs the command line in this process: exit code, stdout, stderr."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as exit:
-            main([str(argument) for argument in arguments])
-        return int(exit.value.code or 0), *capfd.readouterr()
-
-    return run
-
-
 def in_a_process(*arguments: object, **options) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "d2deploy", *map(str, arguments)]
     return subprocess.run(command, env={**ENVIRONMENT, "PYTHONIOENCODING": "utf-8"}, **options)

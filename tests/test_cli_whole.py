@@ -4,12 +4,10 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 from pycocotools import mask as rle
 
 import d2deploy
-from d2deploy.cli import main
 from d2deploy.image import read_image
 from d2deploy.results.written import encode_mask
 
@@ -17,18 +15,6 @@ DEMO = Path(d2deploy.__file__).parent / "demo"
 IMAGE = DEMO / "images" / "000045.jpg"
 NETWORK = ("--config-file", DEMO / "config.yaml", "--weights", DEMO / "model_final.pth")
 BOTH = ("--include-preprocess", "--include-postprocess")
-
-
-@pytest.fixture
-def run(capfd):
-    """Runs the command line in this process: exit code, stdout, stderr."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as exit:
-            main([str(argument) for argument in arguments])
-        return int(exit.value.code or 0), *capfd.readouterr()
-
-    return run
 
 
 def test_image_in_results_out(run, tmp_path):

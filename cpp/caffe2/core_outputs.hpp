@@ -61,10 +61,9 @@ inline Rows best_first(const Rows& images, const float* scores) {
   return order;
 }
 
-/// The own class's masks [D,M,M] of those of every class [D,K,M,M], or K = 1 of all of them; or they come as [D,M,M].
+/// The own class's masks [D,M,M] of those of every class [D,K,M,M], or K = 1 of all of them.
 inline Tensor own_masks(const Outputs& made, const Rows& order) {
   const Shape& shape = made.shape("mask_probs");
-  if (shape.size() == 3) return take(made.get<float>("mask_probs", 3), shape, order);
   const float* masks = made.get<float>("mask_probs", 4);
   const float* classes = made.get<float>("classes", 1);
   Rows rows;

@@ -8,6 +8,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from alone import Alone
 from torch import Tensor, nn
 
 from d2deploy.backends.capture import OPAQUE, quiet, swapped
@@ -16,17 +17,6 @@ from d2deploy.ops.nms import NMS
 from d2deploy.ops.roi_align_rotated import RoIAlignRotated
 
 FREE = torch.export.Dim.DYNAMIC
-
-
-class Alone(nn.Module):
-    """A network that is one op."""
-
-    def __init__(self, op: nn.Module) -> None:
-        super().__init__()
-        self.op = op
-
-    def forward(self, *arguments: Any) -> Any:
-        return self.op(*arguments)
 
 
 def in_onnx(op: nn.Module, sample: tuple[Any, ...], shapes: tuple[Any, ...]) -> Callable[..., np.ndarray]:

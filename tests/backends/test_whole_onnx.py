@@ -9,6 +9,7 @@ import onnxruntime
 import openvino
 import pytest
 import torch
+from alone import Alone
 from torch import Tensor, nn
 
 from d2deploy.backends.capture import OPAQUE, quiet, swapped
@@ -21,17 +22,6 @@ from d2deploy.ops.resize_image import ResizeImage
 from d2deploy.ops.resize_maps import ResizeMaps
 
 FREE = torch.export.Dim.DYNAMIC
-
-
-class Alone(nn.Module):
-    """A network that is one op."""
-
-    def __init__(self, op: nn.Module) -> None:
-        super().__init__()
-        self.op = op
-
-    def forward(self, *arguments: Any) -> Any:
-        return self.op(*arguments)
 
 
 def in_onnx(op: nn.Module, sample: tuple[Tensor, ...], fixed: dict[int, tuple[int, ...]]) -> bytes:

@@ -32,7 +32,7 @@ MODELS = {
 PACKAGES = ("torch", "onnxruntime", "openvino")
 NEEDED = "#include <cstdio>\n#include <jpeglib.h>\n#include <png.h>\n"
 
-BOX, SCORE = 1e-3, 1e-5  # pixels (of keypoints, too), and a share; issue 4
+BOX, SCORE = 1e-3, 1e-5  # pixels (of keypoints, too), and a share
 MASK = 2e-3  # share of a mask's pixels
 REGION = 1e-3  # share of the picture's pixels
 

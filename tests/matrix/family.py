@@ -32,6 +32,12 @@ def of_keys(title: str, *parts: Part) -> Family:
     return Family(title=title, overrides=tuple(str(text) for item in keys.items() for text in item))
 
 
-def of_lazy(title: str, config: str, *overrides: str, **weights: dict[str, float]) -> Family:
-    """An official LazyConfig with changes to it, each KEY=VALUE; `weights`: gains and shifts."""
-    return Family(title=title, config=config, overrides=overrides, **weights)  # type: ignore[arg-type]
+def of_lazy(
+    title: str,
+    config: str,
+    *overrides: str,
+    gains: dict[str, float] | None = None,
+    shifts: dict[str, float] | None = None,
+) -> Family:
+    """An official LazyConfig with changes to it, each KEY=VALUE."""
+    return Family(title=title, config=config, overrides=overrides, gains=gains or {}, shifts=shifts or {})

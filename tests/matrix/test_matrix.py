@@ -9,16 +9,14 @@ import torch
 from families import CASES, FAMILIES, GAPS, KINDS, PARTS_OF, PHOTOS_ONLY
 from networks import inputs_of
 from other_device import run_elsewhere
-from shapes import ODD, check_nothing, check_shapes
+from same import check_same
 
 from d2deploy.artifact import Artifact
 from d2deploy.backends import FORMATS
 from d2deploy.backends.capture import quiet
 from d2deploy.errors import D2DeployError
-from d2deploy.runner import open_runner
 from d2deploy.workflows.export import export
-from d2deploy.workflows.sample import demo_images, sample_images
-from d2deploy.workflows.verify import Budget, verify
+from d2deploy.workflows.verify import Budget
 
 # A mask of random weights is noise, all border: one pixel of 70 on the other side of 0.5 is an IoU of 0.986. The
 # trained models (tests/backends/test_every_format.py) keep the budget of 0.99.
@@ -36,16 +34,7 @@ def test_the_export_is_the_network(family: str, kind: str, empty: Any, tmp_path:
     model, nothing = empty(family)
     format, method = kind.split("-")
     artifact = export(model, format, tmp_path / kind, method=method, verify=False)
-    # Sizes never seen, a batch of three of them, a blank image, one pixel wide.
-    images = demo_images() if family in PHOTOS_ONLY else sample_images(demo_images()[0], model.spec)
-    report = verify(artifact, against=model, images=images, budget=BUDGET)
-    assert report.ok, str(report)
-    assert report.total.pairs > 10
-    exported, eager = open_runner(artifact), open_runner(model)
-    for sizes in ODD:
-        check_shapes(model, exported, eager, inputs_of(model, sizes, proposals=7))
-    if nothing is not None:
-        check_nothing(model, exported, eager, nothing)
+    check_same(family, model, artifact, nothing=nothing, budget=BUDGET)
     if format == "torchscript":
         check_devices(artifact)
 

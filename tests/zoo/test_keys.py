@@ -14,11 +14,14 @@ from d2deploy.errors import ConfigError
 from d2deploy.models.build import build_model
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-MANIFESTS = json.loads(gzip.decompress((GOLDEN / "manifests.json.gz").read_bytes()))
+MANIFESTS = {
+    name.rpartition("configs_extra/")[2]: shapes  # before it stands a folder of the machine that made the manifests
+    for name, shapes in json.loads(gzip.decompress((GOLDEN / "manifests.json.gz").read_bytes())).items()
+}
 
 # Configs that are no official models', as their goldens have them: where that is, and the file's name.
 WITH_GOLDEN = {
-    "/work/oracle/configs_extra/rrpn_R_50_FPN.yaml": ("extra/rrpn_R_50_FPN", "config.yaml"),
+    "rrpn_R_50_FPN.yaml": ("extra/rrpn_R_50_FPN", "config.yaml"),
     "Misc/torchvision_imagenet_R_50.py": ("Misc/torchvision_imagenet_R_50", "config.py"),
 }
 # What is not built, and what is said of it; strict: a config that builds must not stand here.

@@ -1,5 +1,6 @@
 """The demo's net, and the real runtime where it is: `make test` makes one."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,3 +51,17 @@ def inputs(model: Model, golden: Path) -> Callable[[int], list[dict[str, Any]]]:
 def nets(artifact: Artifact) -> tuple[Any, Any]:
     """Its two NetDefs, read anew."""
     return read_net(artifact.path / FILE), read_net(artifact.path / INIT_FILE)
+
+
+@pytest.fixture(scope="session")
+def is_alive() -> Callable[[int], bool]:
+    """Function: number of a process -> whether it still runs."""
+
+    def alive(pid: int) -> bool:
+        try:
+            os.kill(pid, 0)
+            return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+        except (ProcessLookupError, FileNotFoundError):
+            return False
+
+    return alive

@@ -3,7 +3,6 @@
 import ast
 import gc
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -119,7 +118,7 @@ def test_a_closed_worker(stand_in):
         stand_in.shapes("0", {}, [])
 
 
-def test_a_forgotten_worker_ends(tmp_path, monkeypatch):
+def test_a_forgotten_worker_ends(tmp_path, monkeypatch, is_alive):
     script = tmp_path / "worker.py"
     script.write_text(STAND_IN)
     monkeypatch.setattr(client, "WORKER", script)
@@ -150,14 +149,6 @@ def test_large_arrays_cost_little(tmp_path, monkeypatch):
     worker.close()
 
 
-def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except (ProcessLookupError, FileNotFoundError):
-        return False
-
-
 def wait_for(what: Callable[[], bool], seconds: float = 20) -> bool:
     end = time.monotonic() + seconds
     while not what() and time.monotonic() < end:
@@ -176,7 +167,7 @@ model([{"image": np.full((3, 1600, 1600), 110, np.uint8)}] * 4)
 
 
 @pytest.mark.usefixtures("runtime")
-def test_no_orphan_is_left_of_a_killed_parent(artifact):
+def test_no_orphan_is_left_of_a_killed_parent(artifact, is_alive):
     """Killed by force, while Caffe2 is in the middle of a net."""
     parent = subprocess.Popen([sys.executable, "-c", PARENT, artifact.path], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None

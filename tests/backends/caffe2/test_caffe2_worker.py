@@ -1,6 +1,5 @@
 """The process that runs Caffe2: what is said when it cannot start, dies, hangs. A script stands in for the runtime."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -99,7 +98,7 @@ def test_a_python_without_caffe2():
         Worker(Path(sys.executable))
 
 
-def test_the_worker_ends_with_its_parent(tmp_path):
+def test_the_worker_ends_with_its_parent(tmp_path, is_alive):
     """Even when the parent is killed while the worker is at work."""
     script = tmp_path / "worker.py"
     source = Path(client.__file__).with_name("worker.py").read_text()
@@ -129,14 +128,6 @@ def test_the_worker_ends_with_its_parent(tmp_path):
             break
         time.sleep(0.1)
     assert not is_alive(worker)
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except (ProcessLookupError, FileNotFoundError):
-        return False
 
 
 def test_a_runtime_cannot_be_made(tmp_path):

@@ -166,8 +166,8 @@ def lowerings(*, fixed: bool = False) -> dict[Callable[..., Any], Callable[..., 
     ops: list[Callable[..., Any]] = [nms, labelled_nms, roi_align, roi_align_rotated, roi_pool, point_sample]
     ops += [relative_bias, pad_to_multiple, *WHOLE]
     table: dict[Any, Callable[..., Any]] = {getattr(torch.ops.d2deploy, f.__name__).default: f for f in ops}
-    table[torch.ops.aten.div.Tensor_mode] = floor_divide  # instead of the exporter's own, as the next
-    table[torch.ops.aten.group_norm.default] = group_norm
+    # Instead of the exporter's own.
+    table |= {torch.ops.aten.div.Tensor_mode: floor_divide, torch.ops.aten.group_norm.default: group_norm}
     if fixed:
         for f in (roi_align, roi_pool):
             table[getattr(torch.ops.d2deploy, f.__name__).default] = partial(f, place=on_every_level)

@@ -1,14 +1,36 @@
-"""What an export must give on odd arrays, whose detections are noise: the network's shapes and types, and its maps."""
+"""What an export of a family must give: the network's results; on odd arrays, where these are noise, their shapes."""
 
 from typing import Any
 
 import numpy as np
+from families import PHOTOS_ONLY
+from networks import inputs_of
 
+from d2deploy.artifact import Artifact
 from d2deploy.models.build import Model
-from d2deploy.runner import Runner
+from d2deploy.runner import Runner, open_runner
+from d2deploy.workflows.sample import demo_images, sample_images
+from d2deploy.workflows.verify import Budget, verify
 
 # One pixel wide, or smaller than the window of DeepLab's image pooling: height and width of each image of a batch.
 ODD = ([(64, 1)], [(33, 160)], [(200, 70), (9, 9), (1, 1)])
+
+
+def check_same(family: str, model: Model, artifact: Artifact, *, nothing: Any, budget: Budget) -> None:
+    """`artifact` finds what `model` finds, and nothing in the arrays `nothing`, if there are such.
+
+    In sizes that no export saw, a batch of three of them, a blank image, and one that is a pixel wide.
+    """
+    images = demo_images() if family in PHOTOS_ONLY else sample_images(demo_images()[0], model.spec)
+    report = verify(artifact, against=model, images=images, budget=budget)
+    assert report.ok, str(report)
+    assert report.total.pairs > 10
+    exported, eager = open_runner(artifact), open_runner(model)
+    for sizes in ODD:
+        check_shapes(model, exported, eager, inputs_of(model, sizes, proposals=7))
+    if nothing is not None:
+        check_nothing(model, exported, eager, nothing)
+    exported.close()
 
 
 def is_list(spec: Any) -> bool:
