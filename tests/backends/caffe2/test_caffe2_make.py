@@ -10,8 +10,9 @@ REPO = Path(__file__).parents[3]
 
 
 def steps(target: str, *arguments: str) -> str:
-    """What make would do. Nothing is done."""
-    surroundings = {name: value for name, value in os.environ.items() if name != "D2DEPLOY_CAFFE2_PYTHON"}
+    """What make would do; nothing is done. A make that runs these tests would pass its own settings on."""
+    kept_out = ("D2DEPLOY_CAFFE2_PYTHON", "MAKEFLAGS", "MFLAGS", "MAKELEVEL")
+    surroundings = {name: value for name, value in os.environ.items() if name not in kept_out}
     command = ["make", "--dry-run", "--always-make", "--old-file=install", target, *arguments]
     done = subprocess.run(command, cwd=REPO, env=surroundings, capture_output=True, text=True, check=True)
     return done.stdout
