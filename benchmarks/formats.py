@@ -3,7 +3,8 @@
     python -m benchmarks.formats [MODEL...]     # on quiet cores; about five minutes a model
 
 Writes benchmarks/results/formats-<cpu>-<threads>-<date>.json. Formats take turns, round after round, so that a slow
-minute hits all of them.
+minute hits all of them. The row "bound" says what no format can exceed on this machine: the network's multiply-adds
+(convolutions and matrix products alone) at the rate of the fastest round of one large matrix product, all else free.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,8 @@ MODELS = {
 }
 KINDS = (("torchscript", "tracing"), ("torchscript", "scripting"), ("onnx", "tracing"), ("openvino", "tracing"))
 RUNTIMES = {"eager": "d2deploy.models.build", "torchscript": "torch", "onnx": "onnxruntime", "openvino": "openvino"}
-EAGER = "eager"
+EAGER, BOUND = "eager", "bound"
+SIDE = 3072  # of the large matrix product: 29 billion multiply-adds
 
 
 def measure(name: str, count: int) -> dict[str, dict[str, float]]:
@@ -48,7 +51,16 @@ def measure(name: str, count: int) -> dict[str, dict[str, float]]:
             artifact = export(model, format, folder / kind, method=method, verify=False)
             found[kind] = {"export_seconds": time.perf_counter() - start, "megabytes": _megabytes(folder / kind)}
             runners[kind] = open_runner(artifact)
-        seconds = rounds({kind: lambda runner=runner: runner(*inputs()) for kind, runner in runners.items()}, count)  # type: ignore[misc]
+        subjects = {kind: lambda runner=runner: runner(*inputs()) for kind, runner in runners.items()}
+        seconds = rounds({**subjects, BOUND: large_product()}, count)
+        product = seconds.pop(BOUND)
+        gmacs = multiply_adds(model.core) / 1e9
+        least = gmacs * min(product) / (SIDE**3 / 1e9)
+        found[BOUND] = {
+            "times_eager": statistics.median(seconds[EAGER]) / least,
+            "median_seconds": least,
+            "gmacs": gmacs,
+        }
         del runners, model
         for kind, times in seconds.items():
             found[kind] |= {
@@ -58,6 +70,26 @@ def measure(name: str, count: int) -> dict[str, dict[str, float]]:
                 "peak_gb": _peak(kind, folder),
             }
     return found
+
+
+def multiply_adds(core: Any) -> float:
+    """Of the network on the benchmark's image, those in convolutions and matrix products."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from benchmarks.network import inputs
+
+    with FlopCounterMode(display=False) as counted:
+        core(*map(torch.from_numpy, inputs()))
+    return counted.get_total_flops() / 2
+
+
+def large_product() -> Callable[[], object]:
+    """SIDE x SIDE times SIDE x SIDE in numpy's OpenBLAS: faster here than torch's product and any convolution tried."""
+    import numpy as np
+
+    left, right = np.random.default_rng(0).random((2, SIDE, SIDE), dtype=np.float32)
+    return lambda: left @ right
 
 
 def _megabytes(path: Path) -> float:
@@ -77,16 +109,19 @@ def _peak_of(kind: str, folder: Path) -> float:
     return peak_above_imports(runtime, lambda: network(folder) if kind == EAGER else folder / kind)
 
 
+COLUMNS = {
+    **{"times_eager": 2, "median_seconds": 2, "p90_seconds": 2},
+    **{"peak_gb": 2, "megabytes": 0, "export_seconds": 0},
+}
+
+
 def table(result: dict[str, Any]) -> str:
     """The result for people."""
     lines = ["| model | format | x eager | median s | p90 s | peak GB | MB | export s |", "|---" * 8 + "|"]
     for model, kinds in result["models"].items():
         for kind, n in kinds.items():
-            export = f"{n['export_seconds']:.0f}" if "export_seconds" in n else ""
-            lines.append(
-                f"| {model} | {kind} | {n['times_eager']:.2f} | {n['median_seconds']:.2f} | {n['p90_seconds']:.2f} | "
-                f"{n['peak_gb']:.2f} | {n['megabytes']:.0f} | {export} |"
-            )
+            cells = (f"{n[name]:.{digits}f}" if name in n else "" for name, digits in COLUMNS.items())
+            lines.append(f"| {model} | {kind} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

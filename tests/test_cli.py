@@ -233,6 +233,10 @@ USAGE = {
     "two models": (("evaluate", "a", *NETWORK, "--coco-json", "a", "--image-root", "b"), "not both"),
     "predict: no images": (("predict", "out/onnx"), "Give an artifact and then images"),
     "predict: no images for the network": (("predict", *NETWORK), "images alone"),
+    "predict: what an artifact has inside": (
+        ("predict", "out/onnx", IMAGE, "--min-size", "0", "-o", "INPUT.FORMAT", "RGB"),
+        "give --opts, --min-size to export",
+    ),
     "half the data": (("evaluate", *NETWORK, "--coco-json", "a"), "Give --image-root, the folder"),
 }
 

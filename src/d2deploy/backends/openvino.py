@@ -8,6 +8,7 @@ import dataclasses
 import json
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,19 +32,18 @@ def export(model: "Exportable", folder: Path, *, method: str = "tracing", half_w
     rounded (half_weights.py); it is widened on loading.
     """
     from d2deploy.backends.onnx import to_onnx
+    from d2deploy.backends.onnx.store import store
 
     openvino = optional("openvino", extra="openvino")
-    graph = openvino.Core().read_model(to_onnx(model).SerializeToString())
-    for output, spec in zip(graph.outputs, model.spec.outputs, strict=True):
-        output.get_tensor().set_names({spec.name})
-    graph.set_rt_info(json.dumps(dataclasses.asdict(model.spec)), ["d2deploy", "spec"])
-    # OpenVINO's own convention: names without blanks, one after the other.
-    labels = " ".join(name.replace(" ", "_") for name in model.spec.class_names)
-    if labels:
-        graph.set_rt_info(labels, ["model_info", "labels"])
-    if half_weights:
-        _halve(graph)
-    openvino.save_model(graph, str(folder / FILE), compress_to_fp16=False)
+    # What is read keeps the file open.
+    with TemporaryDirectory(dir=folder) as temporary:
+        file = Path(temporary) / "model.onnx"
+        store(to_onnx(model), file)
+        graph = openvino.Core().read_model(file)
+        _describe(graph, model.spec)
+        if half_weights:
+            _halve(graph)
+        openvino.save_model(graph, str(folder / FILE), compress_to_fp16=False)
     return write_artifact(
         folder,
         format="openvino",
@@ -53,6 +53,17 @@ def export(model: "Exportable", folder: Path, *, method: str = "tracing", half_w
         made_with={name: optional(name, extra="openvino").__version__ for name in ("torch", "onnx", "openvino")},
         options={"weights": "float16" if half_weights else "float32"},
     )
+
+
+def _describe(graph: Any, spec: ModelSpec) -> None:
+    """The manifest's names of outputs, its description, and the names of the classes."""
+    for output, tensor in zip(graph.outputs, spec.outputs, strict=True):
+        output.get_tensor().set_names({tensor.name})
+    graph.set_rt_info(json.dumps(dataclasses.asdict(spec)), ["d2deploy", "spec"])
+    # OpenVINO's own convention: names without blanks, one after the other.
+    labels = " ".join(name.replace(" ", "_") for name in spec.class_names)
+    if labels:
+        graph.set_rt_info(labels, ["model_info", "labels"])
 
 
 def _halve(graph: Any) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from d2deploy.artifact import Artifact, read_artifact, write_text
 from d2deploy.cli.options import STDIO
@@ -59,10 +60,19 @@ def source_of(artifact: Path | None, options: dict[str, Any]) -> "Artifact | Mod
     return _with_thresholds(artifact, options) if artifact else load_model(options)
 
 
+# What a file holds already: each an option that would change nothing.
+FIXED = {
+    **{"weights": "--weights", "class_names": "--class-names", "opts": "--opts", "imports": "--import"},
+    **{"min_size": "--min-size", "max_size": "--max-size", "max_detections": "--max-detections"},
+    "trust_config": "--trust-config",
+}
+
+
 def _with_thresholds(path: Path, options: dict[str, Any]) -> Artifact:
     """The artifact in `path`, to be run with the thresholds that were given."""
-    if options["max_detections"]:
-        raise click.UsageError("The number of detections of an artifact is fixed: give --max-detections to export.")
+    given_by = click.get_current_context().get_parameter_source
+    if fixed := [option for name, option in FIXED.items() if given_by(name) is ParameterSource.COMMANDLINE]:
+        raise click.UsageError(f"An artifact is run as it was exported: give {', '.join(fixed)} to export.")
     check_thresholds(options["score_thresh"], options["nms_thresh"])
     artifact, given = read_artifact(path), {"score": options["score_thresh"], "nms": options["nms_thresh"]}
     return artifact if set(given.values()) == {None} else artifact.with_thresholds(**given)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from d2deploy.artifact import ModelSpec, Preprocess, TensorSpec
-from d2deploy.backends.caffe2 import export, to_nets
+from d2deploy.backends.caffe2 import check_size, export, to_nets
 from d2deploy.backends.caffe2.check import faults
 from d2deploy.backends.caffe2.messages import arg_value
 from d2deploy.backends.padded import padded
@@ -165,6 +165,11 @@ def test_everything_that_a_detector_s_own_backbone_lacks_is_said_at_once(model, 
     message = str(refused.value)
     assert "erfinv.default: backbone.strange.erfinv" in message and "fft_fft2.default: backbone.strange" in message
     assert not (tmp_path / "out").exists()
+
+
+def test_more_than_a_file_holds_is_refused(model):
+    with pytest.raises(ExportError, match=r"weights have 0\.\d+ GB, and a Caffe2 file holds 0\.001"):
+        check_size(model.core, most=1_000_000)
 
 
 def test_other_contracts_are_refused(model, tmp_path):

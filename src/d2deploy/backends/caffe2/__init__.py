@@ -18,11 +18,14 @@ from d2deploy.errors import DeviceError, ExportError
 from d2deploy.optional import optional
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from d2deploy.backends.caffe2.net import Nets
     from d2deploy.backends.capture import Exportable
 
 FILE = "model.pb"
 INIT_FILE = "model_init.pb"
+MOST = 2**31 - 2**20  # bytes of a protobuf message (protobuf.dev/programming-guides/proto-limits), less what names take
 UNPROVEN = "the structure only; without a Caffe2 runtime nobody has run it"
 
 
@@ -70,6 +73,7 @@ def to_nets(model: "Exportable") -> "Nets":
     from d2deploy.backends.capture import free_axes, quiet, sample_inputs
 
     _check_contract(model.spec)
+    check_size(model.core)
     with quiet():
         core, inputs, axes = caffe2_core(model.core), sample_inputs(model.spec), free_axes(model.spec)
         program = torch.export.export(core, inputs, dynamic_shapes=axes, strict=False)
@@ -89,6 +93,15 @@ def _check_contract(spec: ModelSpec) -> None:
                 f"This model {verb} {', '.join(foreign)}, for which a Caffe2 net has no name: as detectron2's, it "
                 f"{verb} {', '.join(known)} only. Leave options such as --outputs out, or choose another --format."
             )
+
+
+def check_size(core: "nn.Module", most: int = MOST) -> None:
+    """Raises ExportError when the weights have more than `most` bytes."""
+    if (size := sum(tensor.nbytes for tensor in core.state_dict().values())) > most:
+        raise ExportError(
+            f"The weights have {size / 1e9:.3g} GB, and a Caffe2 file holds {most / 1e9:.3g}: it is one protobuf "
+            "message. Choose another --format."
+        )
 
 
 def net_args(spec: ModelSpec) -> dict[str, Any]:

@@ -1,8 +1,12 @@
-"""ONNX: one file of standard operators, opset 18, with free N, H, W; run by ONNX Runtime without torch."""
+"""ONNX: standard operators, opset 18, with free N, H, W; run by ONNX Runtime without torch.
+
+One file; of a model over 2 GB two (store.py).
+"""
 
 import dataclasses
 import json
 import logging
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -24,7 +28,9 @@ PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 def export(model: "Exportable", folder: Path, *, method: str = "tracing") -> Artifact:
     """Write model.onnx and the manifest into `folder`. There is one way to capture; `method` is recorded."""
-    (folder / FILE).write_bytes(to_onnx(model).SerializeToString())
+    from d2deploy.backends.onnx.store import store
+
+    store(to_onnx(model), folder / FILE)
     return write_artifact(
         folder,
         format="onnx",
@@ -37,13 +43,12 @@ def export(model: "Exportable", folder: Path, *, method: str = "tracing") -> Art
 
 
 def to_onnx(model: "Exportable") -> Any:
-    """The checked ONNX graph (onnx.ModelProto), with the manifest's names and description."""
-    onnx = optional("onnx", extra="onnx")
+    """The ONNX graph (onnx.ModelProto), with the manifest's names and description. What writes it checks it."""
+    optional("onnx", extra="onnx")
     optional("onnxscript", extra="onnx")
     if model.core not in _GRAPHS:
         proto = _without_notes(_proto(model))
         _describe(proto, model.spec)
-        onnx.checker.check_model(proto, full_check=True)
         _GRAPHS.clear()
         _GRAPHS[model.core] = proto
     return _GRAPHS[model.core]
@@ -57,20 +62,24 @@ def _proto(model: "Exportable") -> Any:
     import torch
 
     from d2deploy.backends.capture import exported_program, quiet
+    from d2deploy.backends.onnx.direct import direct
     from d2deploy.backends.onnx.lowerings import lowerings
 
     program = exported_program(model)
+    export = partial(
+        torch.onnx.export,
+        dynamo=True,
+        opset_version=OPSET,
+        custom_translation_table=lowerings(fixed=model.spec.outputs_form == "padded"),
+        input_names=[spec.name for spec in model.spec.inputs],
+        output_names=[spec.name for spec in model.spec.outputs],
+        verbose=False,
+    )
     with quiet(), _unlogged("torch.onnx"):
-        exported = torch.onnx.export(
-            program,
-            dynamo=True,
-            opset_version=OPSET,
-            custom_translation_table=lowerings(fixed=model.spec.outputs_form == "padded"),
-            input_names=[spec.name for spec in model.spec.inputs],
-            output_names=[spec.name for spec in model.spec.outputs],
-            verbose=False,
-        )
-    return proto_of(exported)
+        try:
+            return proto_of(export(direct(program)))
+        except torch.onnx.OnnxExporterError:
+            return proto_of(export(program))
 
 
 def proto_of(exported: Any) -> Any:
