@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from d2deploy.backends.capture import quiet
-from d2deploy.backends.onnx.direct import Direct, direct
+from d2deploy.backends.onnx.direct import is_direct, translate
 from d2deploy.backends.onnx.lowerings import lowerings
 
 X = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -19,12 +19,22 @@ class Translated(nn.Module):
         super().__init__()
         self.up = nn.ConvTranspose2d(3, 6, (2, 3), stride=(2, 1), padding=(0, 1), groups=3)
         self.plain = nn.ConvTranspose2d(6, 2, 3, bias=False, dilation=2, stride=2, output_padding=1)
+        self.norm, self.mean = nn.BatchNorm2d(2), nn.AdaptiveAvgPool2d(1)
+        self.norm.running_mean += 0.3
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.up(x).relu_()
         inside = (y > 0.1) & (y < 0.9)
         counted = inside.to(torch.int64) & torch.ones_like(y, dtype=torch.int64)
-        return self.plain(y) * counted.to(torch.float32).sum() + torch.tensor(2.0)
+        z = self.norm(self.plain(y)) * counted.to(torch.float32).sum() + torch.tensor(2.0)
+        square = torch.ones(2, 2)
+        cells = self.mean(z).flatten(1)
+        cells = torch.addmm(torch.zeros(2), cells, square).addmm_(cells, square)
+        return (
+            z
+            + cells.reshape_as(self.mean(z))
+            + torch.baddbmm(cells[None], cells[None], square[None]).baddbmm_(cells[None], square[None]).sum()
+        )
 
 
 class ReadAgain(nn.Module):
@@ -55,6 +65,13 @@ class WrittenThrough(nn.Module):
         return y + 1
 
 
+class OtherCalls(nn.Module):
+    """An operator that TRANSLATIONS has, called as its function there is not for."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.batch_norm(x, None, None, training=True)
+
+
 class Foreign(nn.Module):
     """Writes in place by an operator that no table has; and one that must be taken apart."""
 
@@ -71,17 +88,22 @@ def exported(module: nn.Module) -> torch.export.ExportedProgram:
 
 @pytest.mark.parametrize(
     ("module", "short"),
-    [(Translated, True), (ReadAgain, True), (Seen, False), (WrittenThrough, False), (Foreign, False)],
+    [
+        (Translated, True),
+        (ReadAgain, True),
+        (Seen, False),
+        (WrittenThrough, False),
+        (OtherCalls, True),
+        (Foreign, False),
+    ],
 )
 def test_the_way_and_the_numbers(module, short):
     import onnxruntime
 
-    program = direct(exported(network := module()))
-    assert isinstance(program, Direct) is short
+    program = exported(network := module())
+    assert is_direct(program) is short
     with quiet():
-        made = torch.onnx.export(
-            program, dynamo=True, opset_version=18, custom_translation_table=lowerings(), verbose=False
-        )
+        made = translate(program, lowerings(), opset_version=18)
     session = onnxruntime.InferenceSession(made.model_proto.SerializeToString(), providers=["CPUExecutionProvider"])
     for given in (X, torch.rand(3, 3, 5, 8)):
         (found,) = session.run(None, {session.get_inputs()[0].name: given.numpy()})

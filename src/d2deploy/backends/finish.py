@@ -85,6 +85,7 @@ class FinishDetections(nn.Module):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.places = _places(spec)
+        self.has_mask_boxes = "mask_boxes" in self.places
         self.paste = PasteMasks() if "mask_probs" in self.places else None
         self.find_keypoints = FindKeypoints() if "keypoint_heatmaps" in self.places else None
         self.finish_maps = FinishMaps(spec) if "sem_seg" in self.places else None
@@ -99,7 +100,10 @@ class FinishDetections(nn.Module):
         scores, classes = outputs[self.places["scores"]][rows], outputs[self.places["classes"]][rows]
         finished = [boxes, scores, classes, index]
         if self.paste is not None:
-            finished.append(self.paste(outputs[self.places["mask_probs"]][rows], boxes, original_sizes))
+            mask_boxes = boxes
+            if self.has_mask_boxes:
+                mask_boxes = outputs[self.places["mask_boxes"]][rows] * scale[rows].repeat(1, 2)
+            finished.append(self.paste(outputs[self.places["mask_probs"]][rows], mask_boxes, original_sizes))
         if self.find_keypoints is not None:
             heatmaps = outputs[self.places["keypoint_heatmaps"]][rows]
             points = self.find_keypoints(heatmaps, outputs[self.places["boxes"]][rows])

@@ -10,7 +10,7 @@ def regular_points(rows: Tensor, side: int) -> Tensor:
     -> [R,side*side,2] float32, x and y from 0 to 1.
     """
     centre = (torch.arange(side, device=rows.device) + 0.5) / side
-    y, x = torch.meshgrid(centre, centre, indexing="ij")
+    x, y = centre.expand(side, side), centre[:, None].expand(side, side)
     return torch.stack((x, y), dim=-1).reshape(1, side * side, 2).expand(rows.shape[0], -1, -1)
 
 

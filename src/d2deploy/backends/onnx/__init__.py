@@ -6,7 +6,6 @@ One file; of a model over 2 GB two (store.py).
 import dataclasses
 import json
 import logging
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -59,27 +58,20 @@ _GRAPHS: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 
 
 def _proto(model: "Exportable") -> Any:
-    import torch
-
     from d2deploy.backends.capture import exported_program, quiet
-    from d2deploy.backends.onnx.direct import direct
+    from d2deploy.backends.onnx.direct import translate
     from d2deploy.backends.onnx.lowerings import lowerings
 
     program = exported_program(model)
-    export = partial(
-        torch.onnx.export,
-        dynamo=True,
-        opset_version=OPSET,
-        custom_translation_table=lowerings(fixed=model.spec.outputs_form == "padded"),
-        input_names=[spec.name for spec in model.spec.inputs],
-        output_names=[spec.name for spec in model.spec.outputs],
-        verbose=False,
-    )
     with quiet(), _unlogged("torch.onnx"):
-        try:
-            return proto_of(export(direct(program)))
-        except torch.onnx.OnnxExporterError:
-            return proto_of(export(program))
+        exported = translate(
+            program,
+            lowerings(fixed=model.spec.outputs_form == "padded"),
+            opset_version=OPSET,
+            input_names=[spec.name for spec in model.spec.inputs],
+            output_names=[spec.name for spec in model.spec.outputs],
+        )
+    return proto_of(exported)
 
 
 def proto_of(exported: Any) -> Any:

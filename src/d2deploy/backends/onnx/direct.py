@@ -7,6 +7,8 @@ are translated here. A program with more of them, as of parts of the user's own,
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Any, Self
 
 import torch
@@ -24,12 +26,32 @@ class Direct(ExportedProgram):
         return self
 
 
-def direct(program: ExportedProgram) -> ExportedProgram:
-    """`program` for the short way; as it is where something is written in place that TRANSLATIONS has not."""
+def translate(program: ExportedProgram, table: dict[Any, Callable[..., Any]], **options: Any) -> Any:
+    """torch.onnx.export with a table of translations, by the short way where it can be gone.
+
+    Raises torch.onnx.OnnxExporterError where the long way fails, too.
+    """
+    export = partial(torch.onnx.export, dynamo=True, verbose=False, **options)
+    if is_direct(program):
+        with suppress(torch.onnx.OnnxExporterError):
+            return export(direct(program), custom_translation_table=table | TRANSLATIONS)
+    return export(program, custom_translation_table=table)
+
+
+def is_direct(program: ExportedProgram) -> bool:
+    """Whether all that `program` writes in place is in TRANSLATIONS and seen by nobody else.
+
+    That all other operators have a translation only translating shows: torch.onnx.OnnxExporterError.
+    """
     for node in program.graph.nodes:
         schema = getattr(node.target, "_schema", None)
         if schema is not None and schema.is_mutable and not (node.target in IN_PLACE and _owns_input(node)):
-            return program
+            return False
+    return True
+
+
+def direct(program: ExportedProgram) -> Direct:
+    """The same program for the short way."""
     return Direct(
         program.graph_module,
         program.graph,
@@ -44,11 +66,11 @@ def direct(program: ExportedProgram) -> ExportedProgram:
 
 
 def _owns_input(node: torch.fx.Node) -> bool:
-    """Whether nothing but `node` can see what it writes over: nobody else has it, and it is no view of another value."""
+    """Whether only `node` can see what it writes over: nobody else has it, and it is no view of another value."""
     written: Any = node.args[0]
     schema = getattr(written.target, "_schema", None)
     is_new = schema is not None and all(value.alias_info is None for value in schema.returns)
-    return node.target in NO_CHANGE or (is_new and len(written.users) == 1)
+    return node.target in NO_CHANGE or ((is_new or written.target in IN_PLACE) and len(written.users) == 1)
 
 
 def relu_(x: Any) -> Any:
@@ -69,6 +91,25 @@ def both(x: Any, y: Any) -> Any:
 def to(x: Any, dtype: int, *_: Any, **__: Any) -> Any:
     """aten::to.dtype: also what says where the result lies."""
     return op.Cast(x, to=dtype)
+
+
+def add_product(x: Any, left: Any, right: Any) -> Any:
+    """aten::addmm_, aten::baddbmm_, without their factors."""
+    return op.Add(x, op.MatMul(left, right))
+
+
+def batch_norm(
+    x: Any, weight: Any, bias: Any, mean: Any, var: Any, training: bool, momentum: float, eps: float, *_: Any
+) -> Any:
+    """aten::batch_norm that works with the statistics it has."""
+    assert not training and weight is not None and bias is not None
+    return op.BatchNormalization(x, weight, bias, mean, var, epsilon=eps)
+
+
+def adaptive_avg_pool2d(x: Any, size: Sequence[int]) -> Any:
+    """aten::adaptive_avg_pool2d, to a single cell."""
+    assert list(size) == [1, 1]
+    return op.GlobalAveragePool(x)
 
 
 def reshape_as(x: Any, other: Any) -> Any:
@@ -105,10 +146,18 @@ def _two(sizes: Sequence[int]) -> list[int]:
 
 
 NO_CHANGE = (aten.detach_.default,)  # in place, but to what gradients need
-IN_PLACE = {aten.relu_.default: relu_, aten.detach_.default: detach_}
+IN_PLACE: dict[Any, Callable[..., Any]] = {
+    aten.addmm_.default: add_product,
+    aten.baddbmm_.default: add_product,
+    aten.detach_.default: detach_,
+    aten.relu_.default: relu_,
+}
+# A call that one of them is not for fails in it, and the program takes the long way.
 TRANSLATIONS: dict[Any, Callable[..., Any]] = {
     **IN_PLACE,
     aten.__and__.Tensor: both,
+    aten.adaptive_avg_pool2d.default: adaptive_avg_pool2d,
+    aten.batch_norm.default: batch_norm,
     aten.conv_transpose2d.input: conv_transpose2d,
     aten.reshape_as.default: reshape_as,
     aten.to.dtype: to,

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from onnxscript import opset18 as op
 
-from d2deploy.backends.onnx.direct import TRANSLATIONS
 from d2deploy.backends.onnx.division import floor_divide
 from d2deploy.backends.onnx.group_norm import group_norm
 from d2deploy.backends.onnx.levels import on_every_level, on_its_level
@@ -168,7 +167,7 @@ def lowerings(*, fixed: bool = False) -> dict[Callable[..., Any], Callable[..., 
     ops += [relative_bias, pad_to_multiple, *WHOLE]
     table: dict[Any, Callable[..., Any]] = {getattr(torch.ops.d2deploy, f.__name__).default: f for f in ops}
     # Instead of the exporter's own.
-    table |= TRANSLATIONS | {
+    table |= {
         torch.ops.aten.div.Tensor_mode: floor_divide,
         torch.ops.aten.group_norm.default: group_norm,
     }
