@@ -20,7 +20,7 @@ class Translated(nn.Module):
         self.up = nn.ConvTranspose2d(3, 6, (2, 3), stride=(2, 1), padding=(0, 1), groups=3)
         self.plain = nn.ConvTranspose2d(6, 2, 3, bias=False, dilation=2, stride=2, output_padding=1)
         self.norm, self.mean = nn.BatchNorm2d(2), nn.AdaptiveAvgPool2d(1)
-        self.norm.running_mean += 0.3
+        self.norm.get_buffer("running_mean").fill_(0.3)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.up(x).relu_()

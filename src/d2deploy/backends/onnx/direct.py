@@ -8,7 +8,6 @@ are translated here. A program with more of them, as of parts of the user's own,
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import partial
 from typing import Any, Self
 
 import torch
@@ -31,11 +30,11 @@ def translate(program: ExportedProgram, table: dict[Any, Callable[..., Any]], **
 
     Raises torch.onnx.OnnxExporterError where the long way fails, too.
     """
-    export = partial(torch.onnx.export, dynamo=True, verbose=False, **options)
+    options |= {"dynamo": True, "verbose": False}
     if is_direct(program):
         with suppress(torch.onnx.OnnxExporterError):
-            return export(direct(program), custom_translation_table=table | TRANSLATIONS)
-    return export(program, custom_translation_table=table)
+            return torch.onnx.export(direct(program), custom_translation_table=table | TRANSLATIONS, **options)
+    return torch.onnx.export(program, custom_translation_table=table, **options)
 
 
 def is_direct(program: ExportedProgram) -> bool:
