@@ -60,7 +60,7 @@ def test_keys_that_may_change_the_network_are_not(key):
         ("model.mask_on", "nothing"),
         ("MODEL.NMS_THRESH", "the nearest is MODEL.RPN.NMS_THRESH"),
         ("MODEL.WEIGHT", "since version 2 it is called MODEL.WEIGHTS"),
-        ("MODEL.TENSOR_MASK", "project TensorMask, which is not supported yet"),
+        ("MODEL.HRNET", "project DensePose, which is not supported yet"),
         ("zzz", "nothing has a similar name"),
     ],
 )

@@ -19,6 +19,9 @@ USED = [
     ({}, ["MODEL.ROI_MASK_HEAD.NAME", "PointRendMaskHead"], ("PointRend",)),
     ({}, ["MODEL.POINT_HEAD.NUM_FC", 2], ("PointRend",)),
     ({"MODEL": {"ROI_MASK_HEAD": {"NAME": "ImplicitPointRendPointSupHead"}}}, [], ("PointRend", "PointSup")),
+    ({"MODEL": {"TRIDENT": {"TEST_BRANCH_IDX": 1}}}, [], ("TridentNet",)),
+    ({"MODEL": {"META_ARCHITECTURE": "TensorMask"}}, [], ("TensorMask",)),
+    ({}, ["MODEL.BACKBONE.NAME", "build_trident_resnet_backbone"], ("TridentNet",)),
     ({"INPUT": {"COLOR_AUG_SSD": True, "CROP": {"SINGLE_CATEGORY_MAX_AREA": 0.75}}}, [], ()),
 ]
 

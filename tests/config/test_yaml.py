@@ -185,7 +185,7 @@ def test_unknown_keys_are_named_all_at_once_each_with_file_and_nearest_name(writ
     write(
         {
             "base.yaml": "MODEL: {MASK_0N: true}\nSOLVER: {NEW_IN_2030: 1}",
-            "c.yaml": "_BASE_: base.yaml\nMODEL: {RPN: {NMS_TRESH: 0.5}, TENSOR_MASK: {A: 1, B: 2}}\nVERSION: 2",
+            "c.yaml": "_BASE_: base.yaml\nMODEL: {RPN: {NMS_TRESH: 0.5}, HRNET: {A: 1, B: 2}}\nVERSION: 2",
         }
     )
     with pytest.raises(UnknownKey) as error:
@@ -193,7 +193,7 @@ def test_unknown_keys_are_named_all_at_once_each_with_file_and_nearest_name(writ
     assert str(error.value).splitlines()[1:] == [
         "  MODEL.MASK_0N in base.yaml: did you mean MODEL.MASK_ON?",
         "  MODEL.RPN.NMS_TRESH in c.yaml: did you mean MODEL.RPN.NMS_THRESH?",
-        "  MODEL.TENSOR_MASK in c.yaml: belongs to detectron2's project TensorMask, which is not supported yet",
+        "  MODEL.HRNET in c.yaml: belongs to detectron2's project DensePose, which is not supported yet",
     ]
 
 

@@ -91,6 +91,7 @@ META = {
     "RPN": "ProposalNetwork",
     "Panoptic FPN": "PanopticFPN",
     "Semantic FPN": "SemanticSegmentor",
+    "TensorMask": "TensorMask",
 }
 
 
@@ -105,7 +106,9 @@ def test_the_config_says_what_the_name_says(name):
         "DEPTH": int(depth[1]) - 2 * is_deeplab,
         "NUM_GROUPS": 32 if "32x8d" in name else 1,
         "RES5_DILATION": 2 if "DC5" in name or is_deeplab else 1,
-        "MASK_ON": any(word in name for word in ("mask_rcnn", "panoptic_fpn", "pointrend_rcnn", "implicit")),
+        "MASK_ON": any(
+            word in name for word in ("mask_rcnn", "panoptic_fpn", "pointrend_rcnn", "implicit", "tensormask")
+        ),
         "KEYPOINT_ON": "keypoint" in name,
     }
     assert {key: {**config.MODEL, **config.MODEL.RESNETS}[key] for key in says} == says
@@ -167,11 +170,12 @@ def test_the_nearest_names(name):
         find(name)
 
 
-def test_a_model_without_a_config_of_ours_names_detectron2s():
+def test_every_model_has_a_config_and_those_of_projects_their_place():
+    assert all(model.has_config for model in zoo_models())
     name, file = "TensorMask/tensormask_R_50_FPN_1x", "projects/TensorMask/configs/tensormask_R_50_FPN_1x.yaml"
-    assert is_zoo_name(name) and is_zoo_name(file) and not find(file).has_config
-    with pytest.raises(ConfigError, match=re.escape(file)):
-        config_of(name)
+    assert is_zoo_name(name) and is_zoo_name(file) and find(file).config_file == file
+    with pytest.raises(ConfigError, match=r"no config of its own for ViTDet/"):
+        config_of(next(name for name in LAZY if name.startswith("ViTDet/")))
     with pytest.raises(ConfigError, match=r"mask_rcnn_R_101_FPN_3x\.yaml in its repository"):
         lazy_config_of("COCO-InstanceSegmentation/mask_rcnn_R_101_FPN_3x.py")
 

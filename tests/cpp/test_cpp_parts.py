@@ -285,6 +285,10 @@ NETWORKS = {
     "boxes": detections,
     "none": lambda random, size: {k: v[:0] for k, v in detections(random, size).items()},
     "masks": lambda random, size: detections(random, size) | {"mask_probs": masks(random, 12)},
+    "masks in boxes of their own": lambda random, size: (
+        detections(random, size)
+        | {"mask_probs": masks(random, 12), "mask_boxes": detections(random, size)["boxes"] * 1.5 - 8}
+    ),
     "keypoints": lambda random, size: (
         detections(random, size) | {"keypoint_heatmaps": 5 * smooth(random, (12, 3, 56, 56))}
     ),

@@ -12,7 +12,10 @@ FAMILIES: dict[str, Family] = {**YAML_FAMILIES, **LAZY_FAMILIES}
 KINDS = tuple(f"{row.name}-{method}" for row in FORMATS.values() if not row.is_apart for method in row.methods)
 
 # (family, kind) -> what does not work, and why. Strict: one that works after all fails.
-GAPS: dict[tuple[str, str], str] = {}
+GAPS: dict[tuple[str, str], str] = {
+    ("tensor mask", "caffe2-tracing"): "which anchor a detection comes from, and so its mask, is not told by Caffe2's "
+    "operators for detectors; export says that it has no name for mask_boxes",
+}
 
 # Not verified on a blank image: family -> why.
 PHOTOS_ONLY: dict[str, str] = {

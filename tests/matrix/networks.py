@@ -22,7 +22,15 @@ from d2deploy.runner import open_runner
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 # Masks that are sure of themselves: with logits near 0 every pixel would be a tie.
-GAINS = {"roi_heads.mask_head.predictor.weight": 64.0, "roi_heads.mask_head.point_head.predictor.weight": 64.0}
+GAINS = dict.fromkeys(
+    (
+        "roi_heads.mask_head.predictor.weight",
+        "roi_heads.mask_head.point_head.predictor.weight",
+        "head.mask_pred_03.weight",
+        "head.mask_pred_04.weight",
+    ),
+    64.0,
+)
 
 # Height and width of each image of a batch, the largest first; one pixel wide; of a size that is no multiple of 32.
 BATCHES = {"one": [(96, 128)], "three": [(130, 170), (64, 170), (101, 1)], "one pixel wide": [(64, 1)]}

@@ -88,6 +88,32 @@ ROTATED: Part = {
     "MODEL.ROI_HEADS": {"NAME": "RROIHeads"},
     "MODEL.ROI_BOX_HEAD": {"POOLER_TYPE": "ROIAlignRotated", "BBOX_REG_WEIGHTS": [10, 10, 5, 5, 1]},
 }
+TRIDENT: Part = {
+    "MODEL.BACKBONE": {"NAME": "build_trident_resnet_backbone"},
+    "MODEL.PROPOSAL_GENERATOR": {"NAME": "TridentRPN"},
+    "MODEL.ROI_HEADS": {"NAME": "TridentRes5ROIHeads"},
+}
+TENSOR_MASK: Part = {
+    "MODEL": {"META_ARCHITECTURE": "TensorMask", "MASK_ON": True},
+    "MODEL.BACKBONE": {"NAME": "build_retinanet_resnet_fpn_backbone"},
+    "MODEL.RESNETS": {"OUT_FEATURES": ["res2", "res3", "res4", "res5"]},
+    "MODEL.FPN": {"IN_FEATURES": ["res2", "res3", "res4", "res5"], "FUSE_TYPE": "avg"},
+    "MODEL.ANCHOR_GENERATOR": {
+        "SIZES": [[12, 16], [24, 32], [48, 64], [96, 128], [192, 256]],
+        "ASPECT_RATIOS": [[1.0]],
+    },
+    "MODEL.TENSOR_MASK": {
+        "NUM_CLASSES": 3,
+        "IN_FEATURES": ["p2", "p3", "p4", "p5", "p6"],
+        "NUM_CONVS": 1,
+        "CLS_CHANNELS": 32,
+        "BBOX_CHANNELS": 16,
+        "MASK_CHANNELS": 16,
+        "TOPK_CANDIDATES_TEST": 400,
+        "ALIGNED_ON": True,
+        "BIPYRAMID_ON": True,
+    },
+}
 MASK: Part = {"MODEL": {"MASK_ON": True}}
 SEMANTIC: Part = {"MODEL": {"META_ARCHITECTURE": "SemanticSegmentor"}}
 GIVEN: Part = {"MODEL.PROPOSAL_GENERATOR": {"NAME": "PrecomputedProposals"}}
@@ -100,6 +126,7 @@ def small(title: str, *parts: Part) -> Family:
 YAML_FAMILIES: dict[str, Family] = {
     "mask": small("Faster and Mask R-CNN, FPN", PYRAMID, MASK),
     "c4": small("Faster and Mask R-CNN, C4", C4, MASK),
+    "trident": small("TridentNet-fast, C4", C4, TRIDENT),
     "dc5": small("Faster, Mask and Keypoint R-CNN, DC5", DC5, {"MODEL": {"MASK_ON": True, "KEYPOINT_ON": True}}),
     "keypoint": small("Keypoint R-CNN, FPN", PYRAMID, {"MODEL": {"KEYPOINT_ON": True}}),
     "cascade": small("Cascade Mask R-CNN", CASCADE, MASK),
@@ -112,6 +139,7 @@ YAML_FAMILIES: dict[str, Family] = {
     "retinanet, batch norm of each level": small(
         "RetinaNet, a batch norm for each level", RETINANET, {"MODEL.RETINANET": {"NORM": "SyncBN"}}
     ),
+    "tensor mask": small("TensorMask", TENSOR_MASK),
     "proposals": small("RPN alone", PYRAMID, {"MODEL": {"META_ARCHITECTURE": "ProposalNetwork"}}),
     "given proposals": small("Fast R-CNN (proposals given), FPN", PYRAMID, MASK, GIVEN),
     "given proposals, c4": small("Fast R-CNN (proposals given), C4", C4, GIVEN),

@@ -17,6 +17,7 @@ from d2deploy.ops.find_keypoints import FindKeypoints
 from d2deploy.ops.found import Found
 from d2deploy.ops.image_index import ImageIndex
 from d2deploy.ops.labelled_nms import LabelledNMS
+from d2deploy.ops.mask_windows import Enlarge, MaskWindows
 from d2deploy.ops.merge_panoptic import MergePanoptic
 from d2deploy.ops.nms import NMS
 from d2deploy.ops.paste_masks import PasteMasks
@@ -133,6 +134,14 @@ LEAF_CASES: dict[type[torch.nn.Module], tuple[torch.nn.Module, list[tuple[Any, .
         ],
     ),
     AbsolutePosition: (AbsolutePosition(), [(torch.rand(1, 2, 3, 3), torch.rand(2, h, 4, 5)) for h in (3, 7)]),
+    Enlarge: (Enlarge(2), [(torch.rand(2, 3, 2, 2), torch.rand(2, 3, h, 4)) for h in (3, 4)]),
+    MaskWindows: (
+        MaskWindows(factor=2, is_aligned=True),
+        [
+            (torch.rand(1, 9, h, 4), torch.rand(1, 1, 2, 2), (torch.tensor([0, 0]), torch.tensor([1, 3])), mine)
+            for h, mine in ((3, torch.tensor([True, False])), (4, torch.tensor([True, True])))
+        ],
+    ),
     PadToWindows: (PadToWindows(4), [(torch.rand(2, 3, 4, 5),), (torch.rand(1, 3, 1, 9),)]),
     Quarter: (Quarter(), [(torch.rand(2, 3, 4, 5),), (torch.rand(1, 2, 1, 2),)]),
     RegularPoints: (RegularPoints(4), [(torch.zeros(3, 2),), (torch.zeros(0, 2),)]),

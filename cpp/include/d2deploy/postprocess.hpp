@@ -63,10 +63,21 @@ inline std::vector<Keypoint> keypoints_on_image(const SquareRows& maps, std::int
   return points;
 }
 
+/// Where a detection's mask lies: in its box, or in mask_boxes if the model gives such, scaled and not clipped.
+inline std::vector<float> mask_box(const float* mask_boxes, std::int64_t row, const std::vector<float>& box,
+                                   const Frame& frame) {
+  if (!mask_boxes) return box;
+  const float* given = mask_boxes + row * 4;
+  return {given[0] * frame.scale_x(), given[1] * frame.scale_y(), given[2] * frame.scale_x(),
+          given[3] * frame.scale_y()};
+}
+
 inline Instances instances(const Outputs& outputs, const Frame& frame) {
   const BoxRows boxes(outputs, "boxes");
   const SquareRows probs(outputs, "mask_probs", 3, boxes.rows), heatmaps(outputs, "keypoint_heatmaps", 4, boxes.rows);
   outputs.check_rows({"boxes", "scores", "classes"});
+  const float* mask_boxes = outputs.has("mask_boxes") ? outputs.get<float>("mask_boxes", 2) : nullptr;
+  if (mask_boxes) outputs.check("mask_boxes", outputs.shape("mask_boxes") == Shape{boxes.rows, 4});
   const float* scores = outputs.get<float>("scores", 1);
   const std::int64_t* classes = outputs.get<std::int64_t>("classes", 1);
   Instances found;
@@ -74,7 +85,10 @@ inline Instances instances(const Outputs& outputs, const Frame& frame) {
     const auto box = rescale_box(boxes.row(row), boxes.length, frame);
     if (!box) continue;
     Instance instance{*box, scores[row], classes[row], {}, {}};
-    if (probs) instance.mask = paste_mask(probs.row(row), probs.side, *box, frame.image_size);
+    if (probs) {
+      const auto place = mask_box(mask_boxes, row, *box, frame);
+      instance.mask = paste_mask(probs.row(row), probs.side, place, frame.image_size);
+    }
     if (heatmaps) instance.keypoints = keypoints_on_image(heatmaps, row, boxes.row(row), frame);
     found.push_back(std::move(instance));
   }
@@ -184,8 +198,8 @@ inline void to_ragged(Outputs& outputs) {
     if (!outputs.has(count)) continue;
     const std::int64_t* rows = outputs.get<std::int64_t>(count, 1);
     outputs.check(count, outputs.shape(count)[0] == 1);
-    outputs.cut_rows(*rows, {"boxes", "scores", "classes", "mask_probs", "keypoint_heatmaps", "proposal_boxes",
-                             "objectness_logits"});
+    outputs.cut_rows(*rows, {"boxes", "scores", "classes", "mask_probs", "mask_boxes", "keypoint_heatmaps",
+                             "proposal_boxes", "objectness_logits"});
   }
 }
 

@@ -28,6 +28,7 @@ from d2deploy.backends.nodes import (
 from d2deploy.backends.whole_nodes import WHOLE
 from d2deploy.ops.deform_sample import DeformSample, tap_positions
 from d2deploy.ops.labelled_nms import LabelledNMS
+from d2deploy.ops.mask_windows import MaskWindows, windows_of
 from d2deploy.ops.nms import NMS
 from d2deploy.ops.point_sample import PointSample
 from d2deploy.ops.position import RelativeBias
@@ -301,10 +302,23 @@ class OpaqueRelativeBias(nn.Module):
         return relative_bias_node(q, k, rows, columns, more_queries=self.more_queries)
 
 
+class EveryMaskWindow(nn.Module):
+    """A MaskWindows that reads the windows of all rows: torch.export cannot follow how many those are that count."""
+
+    def __init__(self, op: MaskWindows) -> None:
+        super().__init__()
+        self.constants: dict[str, Any] = {"factor": op.factor, "beyond": op.beyond, "is_aligned": op.is_aligned}
+
+    def forward(self, maps: Tensor, level: Tensor, cells: tuple[Tensor, Tensor], among: Tensor) -> Tensor:
+        """See ops/mask_windows.py."""
+        return windows_of(maps, level, cells, **self.constants)
+
+
 OPAQUE: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
     NMS: OpaqueNMS,
     DeformSample: GridDeformSample,
     LabelledNMS: OpaqueLabelledNMS,
+    MaskWindows: EveryMaskWindow,
     PointSample: OpaquePointSample,
     RelativeBias: OpaqueRelativeBias,
     RoIAlign: OpaqueRoIAlign,

@@ -42,8 +42,6 @@ TRAINING_ONLY = (
 # Keys of detectron2's projects that are not supported yet (projects/*/config.py at 02b5c4e2); the others' are in
 # projects.yaml.
 PROJECTS = {
-    "MODEL.TENSOR_MASK": "TensorMask",
-    "MODEL.TRIDENT": "TridentNet",
     "MODEL.DENSEPOSE_ON": "DensePose",
     "MODEL.ROI_DENSEPOSE_HEAD": "DensePose",
     "MODEL.HRNET": "DensePose",

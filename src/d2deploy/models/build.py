@@ -25,6 +25,7 @@ from d2deploy.models.registered import build_architecture
 from d2deploy.models.retinanet import build_retinanet
 from d2deploy.models.semantic_segmentor import build_semantic_segmentor
 from d2deploy.models.spec import model_spec
+from d2deploy.models.tensor_mask import build_tensor_mask
 from d2deploy.ops.prepare_images import PrepareImages
 from d2deploy.weights.catalog import is_address
 from d2deploy.weights.download import fetched
@@ -69,6 +70,7 @@ ARCHITECTURES: dict[type, Callable[[Any, Any, Any], nn.Module]] = {
     schema.RegisteredArchitecture: build_architecture,
     schema.RetinaNet: build_retinanet,
     schema.SemanticSegmentor: build_semantic_segmentor,
+    schema.TensorMask: build_tensor_mask,
 }
 
 

@@ -192,7 +192,7 @@ class ResNet(nn.Module):
 
 def res5_of_boxes(config: schema.ResNet, *, in_channels: int) -> nn.Sequential:
     """res5 as the box head of a C4 model: on pooled features, never frozen, never dilated."""
-    plain = dataclasses.replace(config, freeze_at=0, res5_dilation=1, res5_multi_grid=(1, 1, 1))
+    plain = dataclasses.replace(config, freeze_at=0, res5_dilation=1, res5_multi_grid=(1, 1, 1), trident_stage="")
     return _stage(plain, 5, in_channels, first_stride=2)
 
 
@@ -217,7 +217,7 @@ def _stage(config: schema.ResNet, number: int, in_channels: int, first_stride: i
         if config.depth < 50:
             blocks.append(BasicBlock(in_channels, out_channels, stride=stride, norm=norm))
         else:
-            dilation = _dilation(config, number) * (config.res5_multi_grid[index] if number == 5 else 1)
+            dilation = _block_dilation(config, number, index)
             block = _bottleneck(config, number, in_channels, out_channels, stride=stride, dilation=dilation)
             blocks.append(block)
         in_channels = out_channels
@@ -227,6 +227,17 @@ def _stage(config: schema.ResNet, number: int, in_channels: int, first_stride: i
 def _dilation(config: schema.ResNet, number: int) -> int:
     """The dilation of res<number>; above 1 it stands for the stride."""
     return {4: config.res4_dilation, 5: config.res5_dilation}.get(number, 1)
+
+
+def _block_dilation(config: schema.ResNet, number: int, index: int) -> int:
+    """The dilation of block `index` of res<number>.
+
+    A stage of TridentNet has one branch's, whatever else the stage's would be, and strides as without it (projects/
+    TridentNet/tridentnet/trident_backbone.py). The branches share their weights, which have a plain block's names.
+    """
+    if STAGES[number - 2] == config.trident_stage:
+        return config.trident_dilation
+    return _dilation(config, number) * (config.res5_multi_grid[index] if number == 5 else 1)
 
 
 def _bottleneck(

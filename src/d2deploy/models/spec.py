@@ -12,6 +12,8 @@ DETECTIONS = (
     TensorSpec(name="classes", shape=("D",), dtype="int64"),
     TensorSpec(name="image_index", shape=("D",), dtype="int64"),
 )
+# What mask_probs lie in where that is not `boxes`.
+MASK_BOXES = TensorSpec(name="mask_boxes", shape=("D", 4), dtype="float32")
 # Further inputs: boxes in pixels of the network's input, and how many of the P rows of each image are boxes.
 PROPOSALS = (
     TensorSpec(name="proposal_boxes", shape=("N", "P", 4), dtype="float32"),
@@ -118,6 +120,13 @@ def _dense(config: schema.RetinaNet | schema.FCOS) -> dict[str, Any]:
     return {"num_classes": config.detections.num_classes, "outputs": DETECTIONS}
 
 
+def _tensor_mask(config: schema.TensorMask) -> dict[str, Any]:
+    side = config.mask_side if config.windows else 0
+    masks = TensorSpec(name="mask_probs", shape=("D", side, side), dtype="float32")
+    outputs = (*DETECTIONS, masks, MASK_BOXES) if config.windows else DETECTIONS
+    return {"num_classes": config.detections.num_classes, "outputs": outputs}
+
+
 def _semantic(config: schema.SemanticSegmentor) -> dict[str, Any]:
     return {"outputs": (sem_seg_output(config.head.num_classes),)}
 
@@ -166,6 +175,7 @@ FIELDS: dict[type, Callable[[Any], dict[str, Any]]] = {
     schema.ProposalNetwork: _proposal_network,
     schema.RetinaNet: _dense,
     schema.SemanticSegmentor: _semantic,
+    schema.TensorMask: _tensor_mask,
 }
 """Architecture -> the fields of ModelSpec that depend on it: outputs, num_classes, more inputs, rules."""
 
@@ -174,6 +184,7 @@ KNOWN_OUTPUTS = {
     for tensor in (
         *DETECTIONS,
         TensorSpec(name="mask_probs", shape=("D", "M", "M"), dtype="float32"),
+        MASK_BOXES,
         TensorSpec(name="keypoint_heatmaps", shape=("D", "K", "S", "S"), dtype="float32"),
         TensorSpec(name="sem_seg", shape=("N", "C", "H_padded", "W_padded"), dtype="float32"),
         TensorSpec(name="proposal_boxes", shape=("D", 4), dtype="float32"),

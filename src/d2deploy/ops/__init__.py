@@ -10,6 +10,7 @@ from d2deploy.ops.find_keypoints import FindKeypoints
 from d2deploy.ops.found import Found
 from d2deploy.ops.image_index import ImageIndex
 from d2deploy.ops.labelled_nms import LabelledNMS
+from d2deploy.ops.mask_windows import Enlarge, MaskWindows
 from d2deploy.ops.merge_panoptic import MergePanoptic
 from d2deploy.ops.nms import NMS
 from d2deploy.ops.paste_masks import PasteMasks
@@ -30,10 +31,12 @@ LEAVES = (
     AbsolutePosition,
     AnchorGrid,
     DeformSample,
+    Enlarge,
     FindKeypoints,
     Found,
     ImageIndex,
     LabelledNMS,
+    MaskWindows,
     MergePanoptic,
     NMS,
     PadToWindows,

@@ -18,19 +18,22 @@ def to_instances(
 ) -> Instances:
     """Detections of image `image_index` of a batch, in pixels of the original image.
 
-    `outputs`: boxes [D,4], or [D,5] rotated, scores [D], classes [D], image_index [D] and perhaps mask_probs [D,M,M]
-    and keypoint_heatmaps [D,K,S,S]; boxes in network-input pixels. `input_size`: (height, width) of the resized
-    image, before padding; `image_size`: of the original.
+    `outputs`: boxes [D,4], or [D,5] rotated, scores [D], classes [D], image_index [D] and perhaps mask_probs [D,M,M],
+    mask_boxes [D,4] that these lie in, if not in `boxes`, and keypoint_heatmaps [D,K,S,S]; boxes in network-input
+    pixels. `input_size`: (height, width) of the resized image, before padding; `image_size`: of the original.
     """
     frame = Frame(input_size=input_size, image_size=image_size, index=image_index)
     rows, boxes = _on_image(outputs["boxes"], outputs["image_index"], frame)
     probs, heatmaps = outputs.get("mask_probs"), outputs.get("keypoint_heatmaps")
+    mask_boxes = boxes
+    if "mask_boxes" in outputs:  # not clipped: that would move the cells
+        mask_boxes = outputs["mask_boxes"][rows] * np.array(frame.scale * 2, dtype=np.float32)
     return Instances(
         image_size=image_size,
         pred_boxes=boxes,
         scores=outputs["scores"][rows].astype(np.float32, copy=False),
         pred_classes=outputs["classes"][rows].astype(np.int64, copy=False),
-        pred_masks=None if probs is None else paste_masks(probs[rows], boxes, image_size),
+        pred_masks=None if probs is None else paste_masks(probs[rows], mask_boxes, image_size),
         pred_keypoints=None
         if heatmaps is None
         else find_keypoints(heatmaps[rows], outputs["boxes"][rows]) * np.array((*frame.scale, 1), dtype=np.float32),

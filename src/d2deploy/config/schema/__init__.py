@@ -4,7 +4,7 @@ Field names follow detectron2's keys in lower case; sizes are pixels of the netw
 """
 
 from d2deploy.config.schema.backbone import FPN, ResNet
-from d2deploy.config.schema.dense import FCOS, RetinaNet
+from d2deploy.config.schema.dense import FCOS, RetinaNet, TensorMask, TensorMaskWindows
 from d2deploy.config.schema.input import Input
 from d2deploy.config.schema.model import (
     Architecture,
@@ -105,5 +105,7 @@ __all__ = [
     "StandardPointHead",
     "Subdivision",
     "SwinTransformer",
+    "TensorMask",
+    "TensorMaskWindows",
     "ViT",
 ]

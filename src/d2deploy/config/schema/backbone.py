@@ -27,6 +27,8 @@ class ResNet:
     stem_type: str = "basic"  # or "deeplab": three 3x3 convolutions
     res4_dilation: int = 1
     res5_multi_grid: tuple[int, ...] = (1, 1, 1)  # res5's dilation is multiplied by it, block by block
+    trident_stage: str = ""  # such as "res4": its 3x3 convolutions have `trident_dilation`, and it keeps its stride
+    trident_dilation: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from d2deploy.config.schema.backbone import FPN, ResNet
-from d2deploy.config.schema.dense import FCOS, RetinaNet
+from d2deploy.config.schema.dense import FCOS, RetinaNet, TensorMask
 from d2deploy.config.schema.input import Input
 from d2deploy.config.schema.mvit import MViT
 from d2deploy.config.schema.point_rend import PointRendSemSegHead
@@ -80,6 +80,7 @@ Architecture = (
     | ProposalNetwork
     | RetinaNet
     | FCOS
+    | TensorMask
     | SemanticSegmentor
     | PanopticFPN
     | PanopticDeepLab
@@ -110,6 +111,6 @@ class ModelConfig:
         match self.architecture:
             case GeneralizedRCNN(roi_heads=heads) | PanopticFPN(detector=GeneralizedRCNN(roi_heads=heads)):
                 return heads.detections
-            case RetinaNet(detections=detections) | FCOS(detections=detections):
-                return detections
+            case RetinaNet() | FCOS() | TensorMask():
+                return self.architecture.detections
         return None

@@ -5,6 +5,8 @@ import dataclasses
 from d2deploy.config import schema
 from d2deploy.config.node import Node
 from d2deploy.config.yacs.checks import Supported, at, flag, names, refused, whole, wholes
+from d2deploy.config.yacs.trident import BACKBONE as TRIDENT_NAME
+from d2deploy.config.yacs.trident import branch_dilation
 from d2deploy.errors import ConfigError
 from d2deploy.registry import BACKBONE_REGISTRY
 
@@ -13,6 +15,7 @@ NORMS = ("", "FrozenBN", "BN", "SyncBN", "nnSyncBN", "naiveSyncBN", "naiveSyncBN
 TOP_LEVELS = {
     "build_resnet_backbone": None,
     "build_resnet_deeplab_backbone": None,
+    TRIDENT_NAME: None,
     "build_resnet_fpn_backbone": "maxpool",
     "build_retinanet_resnet_fpn_backbone": "p6p7",
     "build_fcos_resnet_fpn_backbone": "p6p7",
@@ -37,6 +40,10 @@ _DEEPLAB: Supported = {
     "MODEL.RESNETS.RES4_DILATION": (1, 2),
     "MODEL.RESNETS.RES5_DILATION": (1, 2, 4),
 }
+_TRIDENT: Supported = {
+    "MODEL.RESNETS.DEPTH": (50, 101, 152),
+    "MODEL.TRIDENT.TRIDENT_STAGE": _STAGES,
+}
 _PYRAMID: Supported = {
     "MODEL.FPN.NORM": NORMS,
     "MODEL.FPN.FUSE_TYPE": ("sum", "avg"),
@@ -49,11 +56,10 @@ def supported_backbone(cfg: Node) -> Supported:
     """What the keys of the backbone may say."""
     if cfg.MODEL.BACKBONE.NAME in BACKBONE_REGISTRY:
         return {}
-    is_deeplab = cfg.MODEL.BACKBONE.NAME == _DEEPLAB_NAME
     return {
         **_RESNET,
         **(_PYRAMID if cfg.MODEL.BACKBONE.NAME in PYRAMIDS else {}),
-        **(_DEEPLAB if is_deeplab else {}),
+        **{_DEEPLAB_NAME: _DEEPLAB, TRIDENT_NAME: _TRIDENT}.get(cfg.MODEL.BACKBONE.NAME, {}),
     }
 
 
@@ -63,6 +69,8 @@ def backbone(cfg: Node) -> schema.Backbone:
         return schema.Registered(name=cfg.MODEL.BACKBONE.NAME, cfg=cfg)
     if cfg.MODEL.BACKBONE.NAME == _DEEPLAB_NAME:
         return _deeplab_resnet(cfg)
+    if cfg.MODEL.BACKBONE.NAME == TRIDENT_NAME:
+        return _trident_resnet(cfg)
     top_block = TOP_LEVELS[cfg.MODEL.BACKBONE.NAME]
     return _fpn(cfg, top_block) if top_block else resnet(cfg)
 
@@ -110,6 +118,15 @@ def _deeplab_resnet(cfg: Node) -> schema.ResNet:
         res4_dilation=cfg.MODEL.RESNETS.RES4_DILATION,
         res5_multi_grid=multi_grid,
     )
+
+
+def _trident_resnet(cfg: Node) -> schema.ResNet:
+    """MODEL.RESNETS, one stage of it as MODEL.TRIDENT says; the res5 of RoI heads is a plain one."""
+    plain, stage = resnet(cfg), cfg.MODEL.TRIDENT.TRIDENT_STAGE
+    names(cfg, "MODEL.RESNETS.OUT_FEATURES", allowed=_STAGES)
+    if plain.deform_on_per_stage[_STAGES.index(stage)]:
+        raise refused(cfg, "MODEL.RESNETS.DEFORM_ON_PER_STAGE", f"false for {stage}, which is TRIDENT_STAGE")
+    return dataclasses.replace(plain, trident_stage=stage, trident_dilation=branch_dilation(cfg))
 
 
 def _deform(cfg: Node) -> tuple[bool, ...]:

@@ -25,6 +25,7 @@ from d2deploy.config.yacs.segmentation import (
     supported_panoptic,
     supported_semantic,
 )
+from d2deploy.config.yacs.tensor_mask import supported_tensor_mask, tensor_mask
 from d2deploy.errors import ConfigError
 from d2deploy.registry import META_ARCH_REGISTRY
 
@@ -43,6 +44,7 @@ _ARCHITECTURES = {
     "ProposalNetwork": _Row(proposal_network, supported_proposal_network),
     "RetinaNet": _Row(retinanet, supported_retinanet),
     "SemanticSegmentor": _Row(semantic_segmentor, supported_semantic),
+    "TensorMask": _Row(tensor_mask, supported_tensor_mask),
 }
 
 

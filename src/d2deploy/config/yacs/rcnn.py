@@ -16,20 +16,29 @@ from d2deploy.config.yacs.point_rend import (
     supported_implicit,
     supported_point_rend,
 )
+from d2deploy.config.yacs.trident import BACKBONE as TRIDENT_NAME
+from d2deploy.config.yacs.trident import check_one_branch, plain_name
 from d2deploy.errors import ConfigError
 
 _POOLERS = ("ROIAlign", "ROIAlignV2", "ROIPool")
 ANCHORS: Supported = {"MODEL.ANCHOR_GENERATOR.NAME": ("DefaultAnchorGenerator",)}
 _RPN: Supported = {
     **ANCHORS,
-    "MODEL.PROPOSAL_GENERATOR.NAME": ("RPN",),
+    "MODEL.PROPOSAL_GENERATOR.NAME": ("RPN", "TridentRPN"),
     "MODEL.RPN.HEAD_NAME": ("StandardRPNHead",),
 }
 # Its config has keys of the RPN too, which say nothing. MODEL.LOAD_PROPOSALS is about data, not about the network.
-_PRECOMPUTED: Supported = {"MODEL.PROPOSAL_GENERATOR.NAME": ("RPN", "PrecomputedProposals")}
+_PRECOMPUTED: Supported = {"MODEL.PROPOSAL_GENERATOR.NAME": ("RPN", "TridentRPN", "PrecomputedProposals")}
 _RCNN: Supported = {
     **_RPN,
-    "MODEL.ROI_HEADS.NAME": ("StandardROIHeads", "CascadeROIHeads", "Res5ROIHeads", OLD_ROI_HEADS),
+    "MODEL.ROI_HEADS.NAME": (
+        "StandardROIHeads",
+        "CascadeROIHeads",
+        "Res5ROIHeads",
+        "TridentRes5ROIHeads",
+        "TridentStandardROIHeads",
+        OLD_ROI_HEADS,
+    ),
     "MODEL.ROI_BOX_HEAD.POOLER_TYPE": _POOLERS,
 }
 _BOX_HEAD: Supported = {
@@ -48,7 +57,7 @@ _ROTATED: Supported = {
     "MODEL.MASK_ON": (False,),
     "MODEL.KEYPOINT_ON": (False,),
 }
-_RES5: Supported = {"MODEL.KEYPOINT_ON": (False,), "MODEL.BACKBONE.NAME": ("build_resnet_backbone",)}
+_RES5: Supported = {"MODEL.KEYPOINT_ON": (False,), "MODEL.BACKBONE.NAME": ("build_resnet_backbone", TRIDENT_NAME)}
 _CONV_MASK: Supported = {
     "MODEL.ROI_MASK_HEAD.NORM": NORMS,
     "MODEL.ROI_MASK_HEAD.POOLER_TYPE": _POOLERS,
@@ -63,7 +72,7 @@ def supported_rcnn(cfg: Node) -> Supported:
     """What the keys of proposals and RoI heads may say."""
     supported = {
         **_RCNN,
-        **(_RES5 if cfg.MODEL.ROI_HEADS.NAME == "Res5ROIHeads" else _BOX_HEAD),
+        **(_RES5 if plain_name(cfg, "MODEL.ROI_HEADS.NAME") == "Res5ROIHeads" else _BOX_HEAD),
         **(_ROTATED if "RRPN" in _parts(cfg) or "RROIHeads" in _parts(cfg) else {}),
         **(_supported_mask(cfg) if flag(cfg, "MODEL.MASK_ON") else {}),
         **(_KEYPOINT if flag(cfg, "MODEL.KEYPOINT_ON") else {}),
@@ -76,7 +85,7 @@ def _supported_mask(cfg: Node) -> Supported:
     fitting = {
         "Res5ROIHeads": _CONV_MASK_HEADS,
         OLD_ROI_HEADS: ("PointRendMaskHead", OLD_MASK_HEAD),
-    }.get(cfg.MODEL.ROI_HEADS.NAME, tuple(head for head in _MASK_HEADS if head != OLD_MASK_HEAD))
+    }.get(plain_name(cfg, "MODEL.ROI_HEADS.NAME"), tuple(head for head in _MASK_HEADS if head != OLD_MASK_HEAD))
     rest = _MASK_HEADS[name].supported(cfg) if name in fitting else {}
     return {"MODEL.ROI_MASK_HEAD.NAME": fitting, **rest}
 
@@ -127,6 +136,7 @@ def _precomputed(cfg: Node) -> schema.PrecomputedProposals:
 
 def rpn(cfg: Node) -> schema.RPN:
     """MODEL.RPN, MODEL.PROPOSAL_GENERATOR, MODEL.ANCHOR_GENERATOR."""
+    check_one_branch(cfg, "MODEL.PROPOSAL_GENERATOR.NAME")
     in_features = names(cfg, "MODEL.RPN.IN_FEATURES", allowed=levels(cfg))
     rotated = cfg.MODEL.PROPOSAL_GENERATOR.NAME == "RRPN"
     return schema.RPN(
@@ -185,7 +195,8 @@ def roi_heads(cfg: Node) -> schema.ROIHeads | schema.Res5ROIHeads | schema.Regis
             num_keypoints=count,
             oks_sigmas=_oks_sigmas(cfg, count) if count else (),
         )
-    if cfg.MODEL.ROI_HEADS.NAME == "Res5ROIHeads":
+    check_one_branch(cfg, "MODEL.ROI_HEADS.NAME")
+    if plain_name(cfg, "MODEL.ROI_HEADS.NAME") == "Res5ROIHeads":
         return _res5_roi_heads(cfg)
     box = _box_head(cfg)
     cascade = _cascade(cfg) if cfg.MODEL.ROI_HEADS.NAME == "CascadeROIHeads" else ()
