@@ -4,6 +4,7 @@
 
 The exact result is our network in float64 on the same weights and pixels. A mistake of ours would be in it too: then
 detectron2's numbers would be far from it, and our float32 near. Where both are equally far, float32 cannot say more.
+Also the network in float64 on pixels that differ by what float32 rounds one: what moves then, float32 cannot hold.
 Brings benchmarks/results/conditioning.json up to date and prints it as a table. Detections are the golden's `raw`.
 """
 
@@ -110,6 +111,7 @@ RUNS = {
     "two threads": Run(around=lambda: threads(2)),
     "without oneDNN": Run(around=without_onednn),
     **{f"rounded otherwise, {seed}": Run(seed=seed) for seed in (1, 2, 3)},
+    **{f"{EXACT} of noise, {seed}": Run(around=double, dtype=torch.float64, seed=seed) for seed in (1, 2, 3)},
 }
 
 
@@ -194,18 +196,20 @@ def _rms(values: np.ndarray) -> float:
 
 
 def table(result: dict[str, Any]) -> str:
-    """For people: detectron2's float32 and ours, each from float64; ours in all its runs."""
+    """For people: detectron2's float32, ours in all its runs, and float64 of noise, each from float64."""
     columns = (
-        *("config, image", "scores: ours from detectron2", "detectron2 from float64", "ours from float64"),
+        *("config, image", "scores: ours from detectron2", "float64 of noise from float64"),
+        *("detectron2 from float64", "ours from float64"),
         *("scores, median: detectron2", "ours", "features: detectron2", "ours", "alone"),
     )
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for config, images in result["configs"].items():
         for image, runs in images.items():
             theirs = runs["detectron2"]["from float64"]
-            ours = [run["from float64"] for name, run in runs.items() if name != "detectron2"]
-            between = [run["from detectron2"] for name, run in runs.items() if name != "detectron2"]
-            cells = [f"{config}, {image}", _range(between, "scores")]
+            floats = [run for name, run in runs.items() if name != "detectron2" and not name.startswith(EXACT)]
+            ours, between = ([run[f"from {whom}"] for run in floats] for whom in ("float64", "detectron2"))
+            exact = [run["from float64"] for name, run in runs.items() if name.startswith(EXACT)]
+            cells = [f"{config}, {image}", _range(between, "scores"), _range(exact, "scores")]
             for what in ("scores", "scores_median", "features"):
                 cells += [f"{theirs[what]:.1e}", _range(ours, what)]
             lines.append(f"| {' | '.join(cells)} | {max(found['alone'] for found in [theirs, *ours, *between])} |")

@@ -6,6 +6,7 @@ One file; of a model over 2 GB two (store.py).
 import dataclasses
 import json
 import logging
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -62,10 +63,9 @@ def _proto(model: "Exportable") -> Any:
     from d2deploy.backends.onnx.direct import translate
     from d2deploy.backends.onnx.lowerings import lowerings
 
-    program = exported_program(model)
     with quiet(), _unlogged("torch.onnx"):
         exported = translate(
-            program,
+            partial(exported_program, model),
             lowerings(fixed=model.spec.outputs_form == "padded"),
             opset_version=OPSET,
             input_names=[spec.name for spec in model.spec.inputs],

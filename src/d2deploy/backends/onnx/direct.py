@@ -25,15 +25,16 @@ class Direct(ExportedProgram):
         return self
 
 
-def translate(program: ExportedProgram, table: dict[Any, Callable[..., Any]], **options: Any) -> Any:
-    """torch.onnx.export with a table of translations, by the short way where it can be gone.
+def translate(capture: Callable[[], ExportedProgram], table: dict[Any, Callable[..., Any]], **options: Any) -> Any:
+    """torch.onnx.export of what `capture` gives, with a table of translations, by the short way where it can be gone.
 
     Raises torch.onnx.OnnxExporterError where the long way fails, too.
     """
     options |= {"dynamo": True, "verbose": False}
-    if is_direct(program):
+    if is_direct(program := capture()):
         with suppress(torch.onnx.OnnxExporterError):
             return torch.onnx.export(direct(program), custom_translation_table=table | TRANSLATIONS, **options)
+        program = capture()  # the symbols of one that failed half-way cannot be used again
     return torch.onnx.export(program, custom_translation_table=table, **options)
 
 
@@ -101,8 +102,16 @@ def batch_norm(
     x: Any, weight: Any, bias: Any, mean: Any, var: Any, training: bool, momentum: float, eps: float, *_: Any
 ) -> Any:
     """aten::batch_norm that works with the statistics it has."""
-    assert not training and weight is not None and bias is not None
-    return op.BatchNormalization(x, weight, bias, mean, var, epsilon=eps)
+    assert not training
+    scale: Any = _all(1.0, like=mean) if weight is None else weight
+    shift: Any = _all(0.0, like=mean) if bias is None else bias
+    return op.BatchNormalization(x, scale, shift, mean, var, epsilon=eps)
+
+
+def _all(value: float, *, like: Any) -> Any:
+    size: Any = op.Shape(like)
+    constant: Any = op.Constant(value_float=value)
+    return op.Expand(constant, size)
 
 
 def adaptive_avg_pool2d(x: Any, size: Sequence[int]) -> Any:
