@@ -1,6 +1,6 @@
 """A full-size config of every family, exported to every format and verified against its network on two golden images.
 
-    python -m benchmarks.full_size [CONFIG...] [--kinds onnx openvino]     # by hand; a few minutes a config
+    python -m benchmarks.full_size [FAMILY...] [--kinds onnx-tracing ...]     # by hand; a few minutes a family
 
 Writes benchmarks/results/full-size.json, keeps the rows of what is not measured anew, and prints a table. Weights
 and images are the goldens', sizes those of the goldens. Caffe2 needs D2DEPLOY_CAFFE2_PYTHON.

@@ -19,7 +19,7 @@ with gzip.open(GOLDEN / "configs.json.gz") as _file:
     DUMPS: dict[str, dict[str, Any]] = json.load(_file)  # {config: overrides, and the config as detectron2 dumps it}
 with gzip.open(GOLDEN / "manifests.json.gz") as _file:
     MANIFESTS = json.load(_file)
-WITH_CONFIG = [model.name for model in zoo_models() if model.has_config and not model.is_lazy]
+WITH_CONFIG = [model.name for model in zoo_models() if not model.is_lazy]
 LAZY = [model.name for model in zoo_models() if model.is_lazy]
 
 
@@ -66,7 +66,7 @@ def test_every_lazy_config_is_read():
     for name in LAZY:
         model = find(name)
         config = lazy_config_of(name)
-        assert has_lazy_config(name) and model.has_config
+        assert has_lazy_config(name)
         assert config.model.target.rpartition(".")[2] == META.get(model.family, "GeneralizedRCNN")
         assert config.train.init_checkpoint == model.weights
         assert "LVIS" in name or config.dataloader.test.dataset.names == "coco_2017_val"
@@ -170,8 +170,7 @@ def test_the_nearest_names(name):
         find(name)
 
 
-def test_every_model_has_a_config_and_those_of_projects_their_place():
-    assert all(model.has_config for model in zoo_models())
+def test_models_of_projects_have_their_place():
     name, file = "TensorMask/tensormask_R_50_FPN_1x", "projects/TensorMask/configs/tensormask_R_50_FPN_1x.yaml"
     assert is_zoo_name(name) and is_zoo_name(file) and find(file).config_file == file
     with pytest.raises(ConfigError, match=r"no config of its own for ViTDet/"):

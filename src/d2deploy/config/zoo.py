@@ -42,11 +42,6 @@ class ZooModel:
         path = f"projects/{first}/configs/{rest}" if first in _PROJECTS else f"configs/{self.name}"
         return f"{path}{'.py' if self.is_lazy else '.yaml'}"
 
-    @property
-    def has_config(self) -> bool:
-        """Whether its config is known here: to lazy_config_of, or to config_of."""
-        return _base_of(self.config_file) in BASES if self.is_lazy else "parts" in _table()["models"][self.name]
-
 
 def zoo_models() -> tuple[ZooModel, ...]:
     """All official models, in the order of detectron2's own list."""
@@ -95,10 +90,10 @@ def config_of(name: str, overrides: Sequence[Any] = ()) -> Node:
     """The whole YAML config of an official model, under `overrides` (KEY VALUE KEY VALUE), as read_config gives it.
 
     MODEL.WEIGHTS is the trained model's address, not that of the backbone its training began with; "" where none was
-    published. Raises ConfigError: no such model, one that `has_config` denies, or a bad override.
+    published. Raises ConfigError: no such model, one with a LazyConfig only, or a bad override.
     """
     model = find(name)
-    if model.is_lazy or not model.has_config:
+    if model.is_lazy:
         raise _unknown(model)
     row = _table()["models"][model.name]
     keys: dict[str, Any] = {"MODEL.WEIGHTS": model.weights}

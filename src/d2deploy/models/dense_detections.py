@@ -1,4 +1,4 @@
-"""From the scores of every anchor to detections: the steps that RetinaNet and FCOS share."""
+"""From the scores of every anchor to detections: the steps that one-stage detectors share."""
 
 import torch
 from torch import Tensor, nn
@@ -10,18 +10,34 @@ from d2deploy.ops.score_threshold import ScoreThreshold
 
 
 class BestPairs(nn.Module):
-    """The `topk` best (anchor, class) pairs of a level above the score threshold (detectron2 dense_detector.py)."""
+    """The `topk` best (anchor, class) pairs of each level above the score threshold (detectron2 dense_detector.py)."""
 
     def __init__(self, config: schema.Detections, *, topk: int) -> None:
         super().__init__()
         self.num_classes, self.topk = config.num_classes, topk
         self.above = ScoreThreshold(config.score_thresh)
 
-    def forward(self, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """scores[N,A*K], an anchor's classes side by side -> scores[N,B] (-inf: there are fewer), anchors[N,B] and
+    def forward(
+        self, scores: list[Tensor], deltas: list[Tensor]
+    ) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
+        """Of each level scores[N,A*K], an anchor's classes side by side, and deltas[N,A,4]
 
-        classes[N,B] int64.
+        -> of each level anchors[N,B] int64, deltas[N,B,4], scores[N,B] (-inf: there are fewer), classes[N,B] int64.
         """
+        anchors: list[Tensor] = []
+        chosen: list[Tensor] = []
+        best: list[Tensor] = []
+        classes: list[Tensor] = []
+        for i in range(len(scores)):
+            level_best, anchor, level_classes = self.of_level(scores[i])
+            anchors.append(anchor)
+            chosen.append(deltas[i].gather(1, anchor[:, :, None].expand(-1, -1, 4)))
+            best.append(level_best)
+            classes.append(level_classes)
+        return anchors, chosen, best, classes
+
+    def of_level(self, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """scores[N,A*K] -> scores[N,B], anchors[N,B] and classes[N,B]."""
         padded = nn.functional.pad(self.above(scores), [0, self.topk], value=float("-inf"))
         best, pair = padded.topk(self.topk, dim=1)
         pair = pair.masked_fill(best == float("-inf"), 0)

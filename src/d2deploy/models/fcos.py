@@ -66,17 +66,13 @@ class FCOS(nn.Module):
         """images[N,3,H,W] raw 0..255, image_sizes[N,2] int64 -> boxes[D,4], scores[D], classes[D], image_index[D]."""
         features = self.backbone(self.prepare(images, image_sizes))
         levels = [features[name] for name in self.in_features]
-        index: list[Tensor] = []
-        distances: list[Tensor] = []
-        scores: list[Tensor] = []
-        classes: list[Tensor] = []
+        every_score: list[Tensor] = []
+        every_distance: list[Tensor] = []
         for i in range(len(levels)):
             level_scores, level_distances = self.head(levels[i], i)
-            best, cell, level_classes = self.best_pairs(level_scores)
-            index.append(cell)
-            distances.append(level_distances.gather(1, cell[:, :, None].expand(-1, -1, 4)))
-            scores.append(best)
-            classes.append(level_classes)
+            every_score.append(level_scores)
+            every_distance.append(level_distances)
+        index, distances, scores, classes = self.best_pairs(every_score, every_distance)
         anchors = torch.cat(self.anchor_generator(levels, index), dim=1)
         boxes = decode_distances(torch.cat(distances, dim=1), anchors, self.normalize_by_size)
         detections: list[Tensor] = self.select(boxes, scores, classes)

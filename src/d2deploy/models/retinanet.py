@@ -65,17 +65,13 @@ class RetinaNet(nn.Module):
         """images[N,3,H,W] raw 0..255, image_sizes[N,2] int64 -> boxes[D,4], scores[D], classes[D], image_index[D]."""
         features = self.backbone(self.prepare(images, image_sizes))
         levels = [features[name] for name in self.in_features]
-        index: list[Tensor] = []
-        deltas: list[Tensor] = []
-        scores: list[Tensor] = []
-        classes: list[Tensor] = []
+        every_score: list[Tensor] = []
+        every_delta: list[Tensor] = []
         for i in range(len(levels)):
             logits, level_deltas = self.head(levels[i], i)
-            level_scores, anchor, level_classes = self.best_pairs(logits.sigmoid())
-            index.append(anchor)
-            deltas.append(level_deltas.gather(1, anchor[:, :, None].expand(-1, -1, 4)))
-            scores.append(level_scores)
-            classes.append(level_classes)
+            every_score.append(logits.sigmoid())
+            every_delta.append(level_deltas)
+        index, deltas, scores, classes = self.best_pairs(every_score, every_delta)
         anchors = torch.cat(self.anchor_generator(levels, index), dim=1)
         boxes = decode_boxes(torch.cat(deltas, dim=1), anchors, self.bbox_reg_weights)
         detections: list[Tensor] = self.select(boxes, scores, classes)

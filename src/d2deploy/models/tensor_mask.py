@@ -167,17 +167,13 @@ class TensorMask(nn.Module):
 
         -> anchors[N,B,4], deltas[N,B,4], scores[N,B] (-inf: there are fewer); number[N,B] in the level, classes[N,B].
         """
-        index: list[Tensor] = []
-        deltas: list[Tensor] = []
-        scores: list[Tensor] = []
-        classes: list[Tensor] = []
+        every_score: list[Tensor] = []
+        every_delta: list[Tensor] = []
         for i in range(len(levels)):
             logits, level_deltas = self.head(levels[i], i)
-            level_scores, anchor, level_classes = self.best_pairs(logits.sigmoid())
-            index.append(anchor)
-            deltas.append(level_deltas.gather(1, anchor[:, :, None].expand(-1, -1, 4)))
-            scores.append(level_scores)
-            classes.append(level_classes)
+            every_score.append(logits.sigmoid())
+            every_delta.append(level_deltas)
+        index, deltas, scores, classes = self.best_pairs(every_score, every_delta)
         anchors = torch.cat(self.anchor_generator(levels, index), dim=1)
         named = torch.cat(index, dim=1), torch.cat(classes, dim=1)
         return anchors, torch.cat(deltas, dim=1), torch.cat(scores, dim=1), named

@@ -1,5 +1,6 @@
 """The process that runs Caffe2: what is said when it cannot start, dies, hangs. A script stands in for the runtime."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -91,6 +92,13 @@ def test_a_worker_that_refuses(stand_in):
     worker = stand_in("send({'error': 'RuntimeError: [enforce fail] no such blob\\n  stack'})")
     with pytest.raises(ArtifactError, match=r"Caffe2 failed while it ran the net: RuntimeError: .enforce fail"):
         worker.run("net", {}, [])
+
+
+def test_a_user_s_own_setting_of_mkl_is_kept(monkeypatch):
+    monkeypatch.setenv("MKL_DEBUG_CPU_TYPE", "4")
+    assert client._surroundings()["MKL_DEBUG_CPU_TYPE"] == "4"
+    monkeypatch.delenv("MKL_DEBUG_CPU_TYPE")
+    assert client._surroundings() in (dict(os.environ), {**os.environ, "MKL_DEBUG_CPU_TYPE": "5"})
 
 
 def test_a_python_without_caffe2():
