@@ -5,6 +5,13 @@ Field names follow detectron2's keys in lower case; sizes are pixels of the netw
 
 from d2deploy.config.schema.backbone import FPN, ResNet
 from d2deploy.config.schema.dense import FCOS, RetinaNet, TensorMask, TensorMaskWindows
+from d2deploy.config.schema.dense_pose import (
+    ChartPredictor,
+    DensePoseDecoder,
+    DensePoseHead,
+    EmbeddingPredictor,
+    Mesh,
+)
 from d2deploy.config.schema.input import Input
 from d2deploy.config.schema.model import (
     Architecture,
@@ -26,6 +33,7 @@ from d2deploy.config.schema.point_rend import (
     StandardPointHead,
     Subdivision,
 )
+from d2deploy.config.schema.pooler import Pooler
 from d2deploy.config.schema.proposals import RPN, Anchors, PrecomputedProposals
 from d2deploy.config.schema.registered import (
     Registered,
@@ -39,7 +47,6 @@ from d2deploy.config.schema.roi import (
     Detections,
     KeypointHead,
     MaskHead,
-    Pooler,
     RegisteredMaskHead,
     RegisteredROIHeads,
     Res5ROIHeads,
@@ -66,11 +73,15 @@ __all__ = [
     "Architecture",
     "Backbone",
     "BoxHead",
+    "ChartPredictor",
     "ConvFCHead",
     "DeepLabDecoder",
     "DeepLabV3Head",
     "DeepLabV3PlusHead",
+    "DensePoseDecoder",
+    "DensePoseHead",
     "Detections",
+    "EmbeddingPredictor",
     "GeneralizedRCNN",
     "ImplicitPointHead",
     "ImplicitPointRendMaskHead",
@@ -79,6 +90,7 @@ __all__ = [
     "KeypointHead",
     "MViT",
     "MaskHead",
+    "Mesh",
     "ModelConfig",
     "PanopticCombine",
     "PanopticDeepLab",

@@ -3,17 +3,10 @@
 from dataclasses import dataclass
 
 from d2deploy.config.schema.backbone import ResNet
+from d2deploy.config.schema.dense_pose import DensePoseHead
 from d2deploy.config.schema.point_rend import ImplicitPointRendMaskHead, PointRendMaskHead
+from d2deploy.config.schema.pooler import Pooler
 from d2deploy.config.schema.registered import Registered
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pooler:
-    """POOLER_*: how the pixels under a box become a fixed-size feature."""
-
-    type: str  # "ROIAlign", "ROIAlignV2" (half-pixel aligned), "ROIAlignRotated", "ROIPool" (no sampling)
-    resolution: int
-    sampling_ratio: int  # samples per bin side; 0: as many as cells
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +71,7 @@ class Detections:
 
 @dataclass(frozen=True, kw_only=True)
 class ROIHeads:
-    """MODEL.ROI_HEADS.* with its heads: StandardROIHeads and CascadeROIHeads."""
+    """MODEL.ROI_HEADS.* with its heads: StandardROIHeads, CascadeROIHeads and DensePoseROIHeads."""
 
     in_features: tuple[str, ...]
     detections: Detections
@@ -86,6 +79,7 @@ class ROIHeads:
     cascade: tuple[tuple[float, float, float, float], ...]  # box weights of each stage; empty: a single stage
     mask: MaskHead | PointRendMaskHead | ImplicitPointRendMaskHead | RegisteredMaskHead | None
     keypoint: KeypointHead | None
+    dense_pose: DensePoseHead | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
