@@ -12,13 +12,11 @@ from d2deploy.artifact import (
     Preprocess,
     TensorSpec,
     Thresholds,
-    check_writable,
     read_artifact,
     write_artifact,
-    write_text,
-    writing_to,
 )
 from d2deploy.errors import ArtifactError, OutputError
+from d2deploy.writing import check_writable, write_text, writing_to
 
 SPEC = ModelSpec(
     meta_architecture="GeneralizedRCNN",

@@ -20,7 +20,21 @@ using Rows = std::vector<std::int64_t>;
 
 /// Outputs that only change their order, and how many axes they have.
 constexpr std::pair<const char*, std::size_t> FLOAT_ROWS[] = {
-    {"boxes", 2}, {"scores", 1}, {"keypoint_heatmaps", 4}, {"proposal_boxes", 2}, {"objectness_logits", 1}};
+    {"boxes", 2},
+    {"scores", 1},
+    {"keypoint_heatmaps", 4},
+    {"proposal_boxes", 2},
+    {"objectness_logits", 1},
+    {"coarse_segm", 4},
+    {"fine_segm", 4},
+    {"u", 4},
+    {"v", 4},
+    {"sigma_2", 4},
+    {"kappa_u", 4},
+    {"kappa_v", 4},
+    {"fine_segm_confidence", 4},
+    {"coarse_segm_confidence", 4},
+    {"embedding", 4}};
 
 /// Some rows of float32 [R,...], in the order of `rows`.
 inline Tensor take(const float* data, Shape shape, const Rows& rows) {

@@ -39,7 +39,18 @@ const std::map<std::string, std::string> OUTPUTS{
     {"proposal_boxes", "rpn_boxes"},
     {"objectness_logits", "rpn_roi_probs"},
     {"center", "center"},
-    {"offset", "offset"}};
+    {"offset", "offset"},
+    {"coarse_segm", "ann_index"},
+    {"fine_segm", "index_uv"},
+    {"u", "u"},
+    {"v", "v"},
+    {"sigma_2", "sigma_2"},
+    {"kappa_u", "kappa_u"},
+    {"kappa_v", "kappa_v"},
+    {"fine_segm_confidence", "fine_segm_confidence"},
+    {"coarse_segm_confidence", "coarse_segm_confidence"},
+    {"embedding", "embedding"},
+    {"vertex_embeddings", "vertex_embeddings"}};
 
 Error refusal(const std::string& what, const c10::Error& error) {
   const std::string text = error.what_without_backtrace();

@@ -4,9 +4,13 @@
 ///   check resize  < int32 h w H W and h x w x 3 bytes, repeated > H x W x 3 bytes, repeated
 ///   check read FILE                                             > int32 h w and h x w x 3 bytes, BGR
 ///   check result  < {"spec", "input_size", "image_size", "outputs": {name: {"dtype", "shape", "data"}}} > JSON
+///   check surfaces < the same as result                         > [{"x", "y", "size", "labels", "u", ... or "mesh"}]
+///   check draw    < the same as result                          > int32 h w and h x w x 3 bytes, drawn on grey
+///   check base64  < bytes                                       > text
 ///   check core    < {name: {"dtype", "shape", "data"}} of a Caffe2 net > {name: {"shape", "data"}} of the core
 ///   check json    < JSON                                        > the same, written anew
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -19,6 +23,7 @@
 #include <vector>
 
 #include "core_outputs.hpp"
+#include "d2deploy/base64.hpp"
 #include "d2deploy/draw.hpp"
 #include "d2deploy/error.hpp"
 #include "d2deploy/image.hpp"
@@ -30,6 +35,8 @@
 namespace {
 
 using namespace d2deploy;
+
+constexpr std::uint8_t GREY = 100;
 
 std::string all_input() { return {std::istreambuf_iterator<char>(std::cin), {}}; }
 
@@ -89,17 +96,79 @@ Size to_size(const Json& json) {
   return {static_cast<int>(edges.at(0).whole("size")), static_cast<int>(edges.at(1).whole("size"))};
 }
 
-void result() {
+/// What was made of outputs on stdin.
+struct Found {
+  ModelSpec spec;
+  Size image_size;
+  Result result;
+
+  Image drawn() const {
+    Image grey(image_size.height, image_size.width);
+    std::fill(grey.pixels.begin(), grey.pixels.end(), GREY);
+    return draw_result(grey, result, spec, 0);
+  }
+};
+
+Found read_found() {
   const Json json = read_json(all_input());
   const ModelSpec spec = manifest_json::spec(json.at("spec"));
   Outputs outputs;
   for (const auto& [name, tensor] : json.at("outputs").object("outputs")) outputs.add(name, to_tensor(tensor));
   const Frame frame{to_size(json.at("input_size")), to_size(json.at("image_size"))};
   check_spec(spec);
-  const Result found = to_result(outputs, spec, frame);
-  draw_result(Image(frame.image_size.height, frame.image_size.width), found, spec,
-              0);  // no comparison: it must not crash
-  std::cout << to_json(found, spec, "image", frame.image_size).dump() << '\n';
+  return {spec, frame.image_size, to_result(outputs, spec, frame)};
+}
+
+void result() {
+  const Found found = read_found();
+  found.drawn();  // no comparison: it must not crash
+  std::cout << to_json(found.result, found.spec, "image", found.image_size).dump() << '\n';
+}
+
+void draw() {
+  const Image drawn = read_found().drawn();
+  write_numbers({drawn.height, drawn.width});
+  write_pixels(drawn);
+}
+
+template <typename T>
+Json::Array list(const std::vector<T>& numbers) {
+  using Number = std::conditional_t<std::is_integral_v<T>, std::int64_t, double>;
+  Json::Array items;
+  for (const T number : numbers) items.emplace_back(static_cast<Number>(number));
+  return items;
+}
+
+/// Before it is cut to bytes.
+struct Surface {
+  Json::Object operator()(const DensePoseChart& chart) const {
+    Json::Object json = place(chart, chart.labels);
+    json.emplace_back("u", list(chart.u));
+    json.emplace_back("v", list(chart.v));
+    for (const auto& [name, values] : chart.confidences) json.emplace_back(name, list(values));
+    return json;
+  }
+  Json::Object operator()(const DensePoseVertices& found) const {
+    Json::Object json = place(found, found.vertices);
+    json.emplace_back("mesh", found.mesh);
+    return json;
+  }
+
+  template <typename T>
+  static Json::Object place(const T& surface, const Labels& labels) {
+    return {{"x", surface.x},
+            {"y", surface.y},
+            {"size", Json::Array{labels.size.height, labels.size.width}},
+            {"labels", list(labels.values)}};
+  }
+};
+
+void surfaces() {
+  const Found found = read_found();
+  Json::Array rows;
+  for (const Instance& instance : std::get<Instances>(found.result))
+    rows.emplace_back(std::visit(Surface(), instance.dense_pose.value()));
+  std::cout << Json(std::move(rows)).dump() << '\n';
 }
 
 template <typename T>
@@ -132,9 +201,12 @@ int run(const std::vector<std::string>& words) {
   if (verb == "resize") return resize_all(), 0;
   if (verb == "read" && words.size() == 2) return read(words[1]), 0;
   if (verb == "result") return result(), 0;
+  if (verb == "surfaces") return surfaces(), 0;
+  if (verb == "draw") return draw(), 0;
+  if (verb == "base64") return std::cout << base64(all_input()), 0;
   if (verb == "core") return core(), 0;
   if (verb == "json") return std::cout << read_json(all_input()).dump(), 0;
-  throw Error("check shapes|resize|read FILE|result|core|json");
+  throw Error("check shapes|resize|read FILE|result|surfaces|draw|base64|core|json");
 }
 
 }  // namespace

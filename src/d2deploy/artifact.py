@@ -4,19 +4,14 @@ Nothing else is needed to run it: no config, no checkpoint, no torch.
 """
 
 import dataclasses
-import errno
 import hashlib
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import UnionType
 from typing import Any, Self, get_args, get_origin, get_type_hints
 
-from d2deploy.errors import ArtifactError, OutputError
+from d2deploy.errors import ArtifactError
+from d2deploy.writing import write_text
 
 SCHEMA = 2  # 2: models without detections; further inputs and outputs
 MANIFEST = "manifest.json"
@@ -80,6 +75,15 @@ class PanopticDeepLabRule:
     predict_instances: bool
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MeshSpec:
+    """A mesh whose vertices are among vertex_embeddings (MODEL.ROI_DENSEPOSE_HEAD.CSE.EMBEDDERS)."""
+
+    name: str  # such as smpl_27554
+    num_vertices: int
+    classes: tuple[int, ...]  # contiguous ids of the classes that have this body
+
+
 THRESHOLD_INPUTS = (
     TensorSpec(name="score_threshold", shape=(), dtype="float32"),
     TensorSpec(name="nms_threshold", shape=(), dtype="float32"),
@@ -105,6 +109,7 @@ class ModelSpec:
     sem_seg_names: tuple[str, ...] = ()  # of the channels of sem_seg; empty when nobody knows them
     panoptic: PanopticRule | None = None
     panoptic_deeplab: PanopticDeepLabRule | None = None
+    meshes: tuple[MeshSpec, ...] = ()  # of vertex_embeddings, in order
     outputs_form: str = "ragged"  # "ragged": rows of all images in one list; "padded": as many rows for each image
     includes_preprocess: bool = False  # its input is one image, uint8 [H,W,3] in the channel order of `preprocess`
     includes_postprocess: bool = False  # its outputs are results on the original images
@@ -178,6 +183,11 @@ def _json_kind(kind: Any) -> Any:
     return dict if dataclasses.is_dataclass(kind) else get_origin(kind) or kind
 
 
+def _vertices(spec: ModelSpec) -> int | str:
+    """How many vertices the model tells the embeddings of."""
+    return next((tensor.shape[0] for tensor in spec.outputs if tensor.name == "vertex_embeddings"), 0)
+
+
 def _check_ranges(spec: ModelSpec) -> None:
     rule = spec.preprocess
     channels = [tensor.shape[1:2] for tensor in spec.outputs if tensor.name == "sem_seg"]
@@ -185,6 +195,7 @@ def _check_ranges(spec: ModelSpec) -> None:
         "num_classes": 0 <= spec.num_classes < MAX_WHOLE,
         "class_names": len(spec.class_names) in (0, spec.num_classes),
         "sem_seg_names": not spec.sem_seg_names or channels == [(len(spec.sem_seg_names),)],
+        "meshes": sum(mesh.num_vertices for mesh in spec.meshes) == _vertices(spec),
         "min_size": 0 <= rule.min_size < MAX_WHOLE,
         "max_size": 0 <= rule.max_size < MAX_WHOLE,
         "size_divisor": 0 <= rule.size_divisor <= 4096,
@@ -306,94 +317,3 @@ def sha256(path: Path) -> str:
     """Hex digest of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def check_free(target: Path, *, overwrite: bool = False) -> None:
-    """Raises OutputError when folder `target` is in use and not to be overwritten."""
-    with refusals_named(target):
-        in_use = target.is_file() or (target.is_dir() and any(target.iterdir()) and not overwrite)
-    if in_use:
-        raise OutputError(f"{target} is not empty. Choose another --output, or add --overwrite to replace it.")
-
-
-@contextmanager
-def writing_to(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """A new empty folder beside `target` that becomes `target` when the block ends well, and vanishes when not.
-
-    Raises OutputError when `target` is in use and not to be overwritten, or when the disk refuses.
-    """
-    check_free(target, overwrite=overwrite)
-    with refusals_named(target):
-        place = target.resolve()  # a link stays one
-        place.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
-    before = beside.with_name(f"{beside.name}-before")
-    try:
-        with refusals_named(target):
-            yield beside
-            beside.chmod(0o777 & ~_umask())
-            check_free(target, overwrite=overwrite)  # again: another export may have been faster
-            if place.exists():
-                place.rename(before)
-            beside.rename(place)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-        shutil.rmtree(before, ignore_errors=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a whole file or none of it. Raises OutputError when the disk refuses."""
-    write_bytes(path, text.encode())
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a whole file or none of it. Raises OutputError when the disk refuses."""
-    with refusals_named(path):
-        if path.exists() and not path.is_file() and not path.is_dir():
-            path.write_bytes(data)  # a device or a pipe, such as /dev/null: to replace it would be to destroy it
-            return
-        path = path.resolve()  # a link stays one
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-            Path(name).chmod(0o666 & ~_umask())
-            Path(name).replace(path)
-        finally:
-            Path(name).unlink(missing_ok=True)
-
-
-@contextmanager
-def refusals_named(path: Path) -> Iterator[None]:
-    """Turns the operating system's refusal to write into an OutputError that names `path`."""
-    try:
-        yield
-    except OSError as error:
-        reason, advice = error.strerror or str(error), "Choose another place"
-        if isinstance(error, FileExistsError | NotADirectoryError):
-            reason = "a file is where a folder must be"
-        if error.errno in _FULL:
-            advice = "Free some space, or choose another place"
-        raise OutputError(f"{path} cannot be written: {reason}. {advice}.") from error
-
-
-_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
-
-
-def check_writable(path: Path) -> None:
-    """Raises OutputError when file `path` could not be written. To be asked before long work, not after it."""
-    with refusals_named(path):
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "it is a folder")
-        parent = next(folder for folder in path.absolute().parents if folder.exists())
-        if not parent.is_dir():
-            raise NotADirectoryError
-        if not os.access(parent, os.W_OK) and not path.exists():
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

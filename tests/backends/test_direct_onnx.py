@@ -1,5 +1,6 @@
 """The short way to ONNX: taken by the programs it is for, with the same numbers; the long way for all others."""
 
+import logging
 from functools import partial
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from torch import nn
 
 from d2deploy.backends.capture import quiet
-from d2deploy.backends.onnx.direct import is_direct, translate
+from d2deploy.backends.onnx.direct import LOG, is_direct, translate
 from d2deploy.backends.onnx.lowerings import lowerings
 
 X = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -50,12 +51,37 @@ class ReadAgain(nn.Module):
         return y + 1
 
 
+class Flattened(nn.Module):
+    """A view is written over, of a value that nobody else reads; then it is flattened, in all the ways there are."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = (x * 2).permute(0, 3, 1, 2).relu_()
+        twice = torch.cat((y.flatten(0, 2).sqrt(), y.flatten(0, -2).sigmoid()), dim=1)
+        return (
+            twice.sum()
+            + y.flatten(1, 2).amax(1)
+            + y.flatten(2).amax((1, 2))[:, None]
+            + y.flatten(1, 1).amax((1, 2, 3))[:, None]
+        )
+
+
 class Seen(nn.Module):
     """Written over where another value sees it."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = x * 2
         view = y.flatten(1)
+        y.relu_()
+        return view + 1
+
+
+class SeenAsDetached(nn.Module):
+    """The same of a value that was detached before, which changes nothing."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = x * 2
+        view = y.flatten(1)
+        y.detach_()
         y.relu_()
         return view + 1
 
@@ -95,21 +121,29 @@ def exported(module: nn.Module) -> torch.export.ExportedProgram:
     [
         (Translated, True),
         (ReadAgain, True),
+        (Flattened, True),
         (Seen, False),
         (WrittenThrough, False),
         (OtherCalls, True),
         (Foreign, False),
     ],
 )
-def test_the_way_and_the_numbers(module, short):
+def test_the_way_and_the_numbers(module, short, caplog):
     import onnxruntime
 
     network = module()
     assert is_direct(exported(network)) is short
-    with quiet():
-        made = translate(partial(exported, network), lowerings(), opset_version=18)
+    with quiet(), caplog.at_level(logging.INFO, LOG.name):
+        made = translate(partial(exported, network), lowerings())
+    went_long = any(record.name == LOG.name for record in caplog.records)
+    assert went_long is (not short or module is OtherCalls)
     session = onnxruntime.InferenceSession(made.model_proto.SerializeToString(), providers=["CPUExecutionProvider"])
-    for given in (X, torch.rand(3, 3, 5, 8)):
+    no_rows = [torch.zeros(0, 3, 5, 8)] if module is Flattened else []
+    for given in (X, torch.rand(3, 3, 5, 8), *no_rows):
         (found,) = session.run(None, {session.get_inputs()[0].name: given.numpy()})
         with torch.inference_mode():
             np.testing.assert_allclose(found, network(given.clone()).numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_a_detached_value_is_still_seen():
+    assert not is_direct(exported(SeenAsDetached()))

@@ -28,7 +28,7 @@ MAPS = ("deeplab v3", "panoptic deeplab", "semantic")
 # of head is here: "dc5" has the usual box, mask and keypoint heads, which "mask" and "keypoint" have, too.
 KINDS = (
     *("dc5", "cascade", "point rend", "implicit", "c4", "retinanet", "fcos", "panoptic", "pooled by the largest"),
-    *("proposals", "given proposals", "rotated"),
+    *("proposals", "given proposals", "rotated", "dense pose, meshes"),
 )
 # Scripted and traced, too: what the padded form adds to a core is one op and one wrapper, another where proposals are
 # given. "panoptic" has maps beside the rows.
@@ -73,6 +73,9 @@ def check_slots(outputs: dict[str, np.ndarray], spec: Any, *, images: int) -> No
     (counts,) = (array for name, array in outputs.items() if name in COUNTS.values())
     for tensor in spec.outputs:
         array = outputs[tensor.name]
+        if tensor.name == "vertex_embeddings":
+            assert array.shape == tensor.shape
+            continue
         assert array.dtype == tensor.dtype and array.shape[0] == images
         if tensor.name not in ("sem_seg", *COUNTS.values()):
             assert array.shape == (images, *tensor.shape[1:])

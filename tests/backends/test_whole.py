@@ -45,6 +45,8 @@ BOTH: dict[str, Any] = {"include_preprocess": True, "include_postprocess": True}
 ONE: dict[str, dict[str, Any]] = {
     "given proposals": {"include_postprocess": True},
     "panoptic deeplab": {"include_preprocess": True},
+    "dense pose": {"include_preprocess": True},
+    "dense pose, meshes": {"include_preprocess": True},
 }
 NO_LISTS = ("semantic", "panoptic deeplab")
 # That can be made to find nothing in one image and something in others; random weights of others find as much in each.
@@ -190,6 +192,7 @@ def test_spec_is_what_comes_out(network: Any) -> None:
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "panoptic deeplab": (BOTH, "Panoptic-DeepLab is not in the graph"),
+    "dense pose": (BOTH, "DensePose's surfaces, each of its box's size, are not in the graph"),
     "given proposals": ({"include_preprocess": True}, "takes proposals"),
 }
 

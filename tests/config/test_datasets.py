@@ -21,6 +21,10 @@ CLASSES = {
     "lvis_v1_val": (1203, "aerosol_can", "zucchini"),
     "lvis_v0.5_val": (1230, "acorn", "zucchini"),
     "lvis_v0.5_val_cocofied": (80, "person", "toothbrush"),
+    "densepose_coco_2014_minival": (1, "person", "person"),
+    "densepose_coco_2014_minival_100_cse": (1, "person", "person"),
+    "densepose_chimps_cse_val": (1, "chimpanzee", "chimpanzee"),
+    "densepose_lvis_v1_ds1_val_v1": (9, "bear", "zebra"),
 }
 # Positions that detectron2's files show (lvis_v1_categories.py, lvis_v0_5_categories.py: id - 1, first synonym).
 PLACES = [
@@ -53,6 +57,17 @@ SEM_SEG_PLACES = [
     ("ade20k_sem_seg_val", 6, "road, route"),
     ("ade20k_sem_seg_val", 12, "person"),
 ]
+
+
+def test_animals_are_lvis_classes_in_the_order_of_their_ids():
+    ids = (76, 80, 225, 378, 422, 496, 569, 943, 1202)  # DATASETS.WHITELISTED_CATEGORIES of DensePose's configs
+    assert class_names("densepose_lvis_v1_ds2_val_v1") == tuple(class_names("lvis_v1_val")[i - 1] for i in ids)
+
+
+def test_files_of_dense_poses_data_sets():
+    cse, evolution = DATASETS["densepose_coco_2014_valminusminival_cse"], DATASETS["densepose_chimps"]
+    assert (cse.image_root, cse.coco_json) == ("coco/val2014", "coco_cse/densepose_valminusminival2014_cse.json")
+    assert evolution.coco_json == "densepose_chimps/densepose_chimps_densepose.json"
 
 
 @pytest.mark.parametrize(("name", "expected"), CLASSES.items())

@@ -23,6 +23,7 @@ GOOD = {
     "A: (800,)\nB: 1e-3": {"A": "(800,)", "B": "1e-3"},  # literals are read later, key by key
     "\ufeffA: 1": {"A": 1},
     "A: 1:30": {"A": 90},
+    "A: {0: x, '1': y, 2: {3: z}}": {"A": {"0": "x", "1": "y", "2": {"3": "z"}}},
 }
 
 # text -> line of the problem
@@ -72,7 +73,7 @@ BAD = {
     "A: *nowhere": "line 1",
     "A: 1\n---\nB: 2": "line 2",
     "A: \x07": "not a YAML file",
-    "1: 2": "the key 1",
+    "1.5: 2": "the key 1.5",
     "A: {true: 1}": "the key True in A",
     "A: {? [1, 2] : 3}": "a key is not a text",
     "A: 2001-01-01": "A in my.yaml is a date",
@@ -171,3 +172,9 @@ def test_files_that_cannot_be_read(tmp_path):
     }.items():
         with pytest.raises(ConfigError, match=words):
             read_tree(tmp_path / name)
+
+
+def test_a_number_as_a_key_is_a_text_in_files_alone():
+    """A LazyConfig's overrides may mean the number itself."""
+    with pytest.raises(ConfigError, match="the key 3 in value is not a text"):
+        loader.parse_tree("value: {3: 1}", FILE)

@@ -34,6 +34,8 @@ FITS = [
     ("C:\\data", "", "C:\\data"),
     ("'quoted'", "x", "quoted"),
     ("9**9**9", "x", "9**9**9"),
+    ({0: {"B": 1}}, {}, {"0": {"B": 1}}),  # an open section takes any keys, and what stands there stays as it is
+    ("{'0': '(1, 2)'}", {}, {"0": "(1, 2)"}),
     ("__import__('os')", "x", "__import__('os')"),
 ]
 MISFITS = [
@@ -53,6 +55,8 @@ MISFITS = [
     (5, {"A": 1, "B": 2}, "Set one of its keys: A, B."),
     (None, {"A": 1}, "it is a section"),
     ("{'A': 1}", {"A": 1}, "it is a section"),
+    (5, {}, "a section of your own keys"),
+    (None, {}, "a section of your own keys"),
     ("{1, 2}", [1], "a list"),
     ("x" * 500, 5, "..."),
 ]

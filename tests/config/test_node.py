@@ -44,6 +44,14 @@ def test_lists_are_its_own():
     assert cfg.INPUT.SIZES == [[1], [2]]
 
 
+def test_sections_in_a_list_are_its_own_too():
+    tree = {"BOOTSTRAP_DATASETS": [{"DATASET": "a"}]}
+    cfg = Node(tree)
+    cfg.to_dict()["BOOTSTRAP_DATASETS"][0]["DATASET"] = "b"
+    tree["BOOTSTRAP_DATASETS"][0]["DATASET"] = "c"
+    assert cfg.BOOTSTRAP_DATASETS == [{"DATASET": "a"}]
+
+
 def test_a_missing_key_names_the_nearest():
     with pytest.raises(AttributeError, match="no key MASK_OM; the nearest is MASK_ON"):
         _ = Node(TREE).MODEL.MASK_OM

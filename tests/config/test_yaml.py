@@ -185,7 +185,7 @@ def test_unknown_keys_are_named_all_at_once_each_with_file_and_nearest_name(writ
     write(
         {
             "base.yaml": "MODEL: {MASK_0N: true}\nSOLVER: {NEW_IN_2030: 1}",
-            "c.yaml": "_BASE_: base.yaml\nMODEL: {RPN: {NMS_TRESH: 0.5}, HRNET: {A: 1, B: 2}}\nVERSION: 2",
+            "c.yaml": "_BASE_: base.yaml\nMODEL: {RPN: {NMS_TRESH: 0.5}, OF_MINE: {A: 1, B: 2}}\nVERSION: 2",
         }
     )
     with pytest.raises(UnknownKey) as error:
@@ -193,7 +193,7 @@ def test_unknown_keys_are_named_all_at_once_each_with_file_and_nearest_name(writ
     assert str(error.value).splitlines()[1:] == [
         "  MODEL.MASK_0N in base.yaml: did you mean MODEL.MASK_ON?",
         "  MODEL.RPN.NMS_TRESH in c.yaml: did you mean MODEL.RPN.NMS_THRESH?",
-        "  MODEL.HRNET in c.yaml: belongs to detectron2's project DensePose, which is not supported yet",
+        "  MODEL.OF_MINE in c.yaml: the nearest is MODEL.FPN",
     ]
 
 
@@ -203,6 +203,23 @@ def test_a_flood_of_unknown_keys_stays_readable(write):
     with pytest.raises(UnknownKey, match="and 19980 more"):
         read_config("c.yaml")
     assert time.process_time() - start < 10
+
+
+def test_an_open_section_takes_any_keys_those_of_the_bases_first(write):
+    write(
+        {
+            "base.yaml": "MODEL: {DENSEPOSE_ON: true}\nDATASETS: {CATEGORY_MAPS: {lvis_v0.5: {1: 2}, b: {5: 6}}}",
+            "c.yaml": "_BASE_: base.yaml\nDATASETS: {CATEGORY_MAPS: {a: {'7': 8}, b: {5: 7}}}",
+        }
+    )
+    maps = read_config("c.yaml").DATASETS.CATEGORY_MAPS
+    assert list(maps) == ["lvis_v0.5", "b", "a"]
+    assert maps.to_dict() == {"lvis_v0.5": {"1": 2}, "b": {"5": 7}, "a": {"7": 8}}
+    key = "DATASETS.CATEGORY_MAPS"
+    assert read_config("c.yaml", [f"{key}.b.5", "9"]).DATASETS.CATEGORY_MAPS["b"].to_dict() == {"5": 9}
+    for name in (f"{key}.b.6", f"{key}.c", f"{key}.lvis_v0.5"):
+        with pytest.raises(UnknownKey, match=re.escape(name)):
+            read_config("c.yaml", [name, "9"])
 
 
 OVERRIDES = [
@@ -216,6 +233,7 @@ OVERRIDES = [
     (["MODEL.WEIGHTS", "a b.pth"], "MODEL.WEIGHTS", "a b.pth"),
     (["MODEL.WEIGHTS", ""], "MODEL.WEIGHTS", ""),
     (["MODEL.ANCHOR_GENERATOR.SIZES", "[[1], [2]]"], "MODEL.ANCHOR_GENERATOR.SIZES", [[1], [2]]),
+    (["DATASETS.CLASS_TO_MESH_NAME_MAPPING", "{0: 'a'}"], "DATASETS.CLASS_TO_MESH_NAME_MAPPING.0", "a"),
     ([], "SEED", -1),
 ]
 

@@ -10,6 +10,7 @@ import pytest
 from d2deploy.artifact import TensorSpec
 from d2deploy.backends.caffe2.names import ALL_OUTPUTS
 from d2deploy.backends.caffe2.runner import core_outputs
+from d2deploy.postprocess.dense_pose import CONFIDENCES
 
 
 def run(tool: Any, blobs: dict[str, np.ndarray]) -> subprocess.CompletedProcess[str]:
@@ -51,24 +52,34 @@ def proposals() -> dict[str, np.ndarray]:
     }
 
 
+def surfaces() -> dict[str, np.ndarray]:
+    detections, random = net_blobs(3), np.random.default_rng(3)
+    detections.pop("mask_probs")
+    names = ("coarse_segm", "fine_segm", "u", "v", *CONFIDENCES, "embedding")
+    cells = {name: random.random((10, 3, 4, 4), dtype=np.float32) for name in names}
+    return detections | cells | {"vertex_embeddings": random.random((7, 3), dtype=np.float32)}
+
+
 def maps() -> dict[str, np.ndarray]:
     random = np.random.default_rng(0)
     return {name: random.random((1, 2, 4, 6), dtype=np.float32) for name in ("sem_seg", "center", "offset")}
 
 
+NO_ROWS = {"sem_seg", "center", "offset", "vertex_embeddings"}
 BLOBS = {
     "detections": lambda: net_blobs(0),
     "other detections": lambda: net_blobs(1),
     "one mask for all classes": lambda: net_blobs(2, masks_of=1),
     "proposals": proposals,
     "maps": maps,
+    "surfaces": surfaces,
 }
 
 
 @pytest.mark.parametrize("case", BLOBS)
 def test_blobs_become_the_core_s_outputs(case, tool):
     blobs = BLOBS[case]()
-    specs = [TensorSpec(name=name, shape=(), dtype="") for name in blobs]
+    specs = [TensorSpec(name=name, shape=("V" if name in NO_ROWS else "D",), dtype="") for name in blobs]
     expected = core_outputs({ALL_OUTPUTS[name]: blob for name, blob in blobs.items()}, specs)
     ours = client_core(tool, blobs)
     assert len(ours) == len(expected) == len(blobs)

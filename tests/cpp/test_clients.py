@@ -63,6 +63,17 @@ def test_other_networks(name, format, tool, exported, images, check_same):
     assert check_same(ours, theirs) > 20
 
 
+@pytest.mark.parametrize("format", ["torchscript", "caffe2"])
+@pytest.mark.parametrize("name", ["dense pose", "dense pose, meshes"])
+def test_surfaces(name, format, tool, exported, images, check_same):
+    program = tool(PROGRAMS[format])
+    artifact = exported(name, f"{format}-tracing")
+    two = images[:2]
+    ours, theirs = client_json(program, artifact.path, two), predict(artifact, given_images(two)).images
+    assert check_same(ours, theirs) > 20
+    assert all("densepose" in row for image in ours for row in image["instances"])
+
+
 WHOLE = {"include_preprocess": True, "include_postprocess": True}
 # Other contracts: model, format and method, export's options.
 CONTRACTS = [

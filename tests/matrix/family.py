@@ -24,12 +24,12 @@ class Family:
         return {"min_size": self.min_size, "max_size": self.max_size} if self.config else {}
 
 
-def of_keys(title: str, *parts: Part) -> Family:
+def of_keys(title: str, *parts: Part, gains: dict[str, float] | None = None) -> Family:
     """A YAML config. A part: prefix -> {key: value}; later parts win."""
     keys = {
         f"{prefix}.{key}": value for part in parts for prefix, group in part.items() for key, value in group.items()
     }
-    return Family(title=title, overrides=tuple(str(text) for item in keys.items() for text in item))
+    return Family(title=title, overrides=tuple(str(text) for item in keys.items() for text in item), gains=gains or {})
 
 
 def of_lazy(

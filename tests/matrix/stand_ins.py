@@ -30,6 +30,7 @@ WHOLE: dict[str, tuple[str, ...]] = {
         "deformable v1",
         "layer norm, c4",
         "trident",
+        "hrnet",
     ),
     "tensor mask": (),
     "rotated": ("rotated, one level, agnostic, two samples",),
@@ -38,4 +39,6 @@ WHOLE: dict[str, tuple[str, ...]] = {
     "semantic": ("point rend semantic", "deeplab v3", "deeplab v3+"),
     "panoptic": (),
     "panoptic deeplab": (),
+    "dense pose": (),
+    "dense pose, meshes": (),
 }

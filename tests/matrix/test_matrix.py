@@ -1,5 +1,6 @@
 """Every family in every kind of file: what it finds is what the network finds."""
 
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -30,10 +31,14 @@ def marked(family: str, kind: str) -> Any:
 
 
 @pytest.mark.parametrize(("family", "kind"), [marked(*case) for case in CASES])
-def test_the_export_is_the_network(family: str, kind: str, empty: Any, tmp_path: Path) -> None:
+def test_the_export_is_the_network(
+    family: str, kind: str, empty: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     model, nothing = empty(family)
     format, method = kind.split("-")
-    artifact = export(model, format, tmp_path / kind, method=method, verify=False)
+    with caplog.at_level(logging.INFO, "d2deploy.backends.onnx"):
+        artifact = export(model, format, tmp_path / kind, method=method, verify=False)
+    assert not [record for record in caplog.records if record.name.startswith("d2deploy")]  # of direct.py's long way
     check_same(family, model, artifact, nothing=nothing, budget=BUDGET)
     if format == "torchscript":
         check_devices(artifact)

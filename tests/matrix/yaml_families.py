@@ -27,6 +27,20 @@ PYRAMID: Part = {
     "MODEL.ROI_BOX_HEAD": {"NAME": "FastRCNNConvFCHead", "NUM_FC": 2},
     "MODEL.ROI_MASK_HEAD": {"NUM_CONV": 2},
 }
+HRNET_LEVELS = ["p1", "p2", "p3", "p4", "p5"]
+HRNET: Part = {
+    "MODEL.BACKBONE": {"NAME": "build_hrfpn_backbone"},
+    "MODEL.HRNET.STAGE2": {"BLOCK": "BOTTLENECK", "NUM_BLOCKS": [1, 2], "NUM_CHANNELS": [2, 4]},
+    "MODEL.HRNET.STAGE3": {"NUM_MODULES": 1, "NUM_BLOCKS": [1, 1, 1], "NUM_CHANNELS": [8, 16, 24]},
+    "MODEL.HRNET.STAGE4": {"NUM_MODULES": 1, "NUM_BLOCKS": [1, 1, 1, 1], "NUM_CHANNELS": [8, 16, 24, 32]},
+    "MODEL.HRNET.HRFPN": {"OUT_CHANNELS": 32},
+    "MODEL.ANCHOR_GENERATOR": {"SIZES": [[8], [16], [32], [64], [128]]},
+    "MODEL.RPN": {"IN_FEATURES": HRNET_LEVELS},
+    "MODEL.ROI_HEADS": {"NAME": "StandardROIHeads", "IN_FEATURES": HRNET_LEVELS},
+    "MODEL.ROI_BOX_HEAD": {"NAME": "FastRCNNConvFCHead", "NUM_FC": 2},
+}
+# Sums of up to four branches, again and again, are large: levels as those of other families.
+HRNET_GAINS = {f"backbone.fpn_conv.{level}.weight": 1 / 64 for level in range(len(HRNET_LEVELS))}
 POINT_REND: Part = {
     "MODEL": {"MASK_ON": True},
     "MODEL.ROI_MASK_HEAD": {"NAME": "PointRendMaskHead", "POOLER_TYPE": "", "POINT_HEAD_ON": True, "FC_DIM": 64},
@@ -114,13 +128,44 @@ TENSOR_MASK: Part = {
         "BIPYRAMID_ON": True,
     },
 }
+DENSE_POSE: Part = {
+    "MODEL.ROI_HEADS": {**PYRAMID["MODEL.ROI_HEADS"], "NAME": "DensePoseROIHeads"},
+    "MODEL.ROI_DENSEPOSE_HEAD": {
+        "NAME": "DensePoseV1ConvXHead",
+        "PREDICTOR_NAME": "DensePoseChartWithConfidencePredictor",
+        "NUM_STACKED_CONVS": 2,
+        "CONV_HEAD_DIM": 32,
+        "POOLER_TYPE": "ROIAlign",
+        "POOLER_RESOLUTION": 8,
+        "DECODER_NUM_CLASSES": 32,
+        "DECODER_CONV_DIMS": 32,
+    },
+    "MODEL.ROI_DENSEPOSE_HEAD.UV_CONFIDENCE": {"ENABLED": True, "TYPE": "indep_aniso"},
+    "MODEL.ROI_DENSEPOSE_HEAD.SEGM_CONFIDENCE": {"ENABLED": True},
+}
+MESHES: Part = {
+    **DENSE_POSE,
+    "MODEL.ROI_DENSEPOSE_HEAD": {
+        **DENSE_POSE["MODEL.ROI_DENSEPOSE_HEAD"],
+        "NAME": "DensePoseDeepLabHead",
+        "PREDICTOR_NAME": "DensePoseEmbeddingPredictor",
+    },
+    "MODEL.ROI_DENSEPOSE_HEAD.DEEPLAB": {"NONLOCAL_ON": 1},
+    "MODEL.ROI_DENSEPOSE_HEAD.CSE": {
+        "EMBEDDERS": {
+            "cat_50": {"TYPE": "vertex_feature", "NUM_VERTICES": 50, "FEATURE_DIM": 8},
+            "dog_40": {"TYPE": "vertex_direct", "NUM_VERTICES": 40},
+        },
+    },
+    "DATASETS": {"CLASS_TO_MESH_NAME_MAPPING": {"0": "cat_50", "1": "dog_40", "2": "cat_50"}},
+}
 MASK: Part = {"MODEL": {"MASK_ON": True}}
 SEMANTIC: Part = {"MODEL": {"META_ARCHITECTURE": "SemanticSegmentor"}}
 GIVEN: Part = {"MODEL.PROPOSAL_GENERATOR": {"NAME": "PrecomputedProposals"}}
 
 
-def small(title: str, *parts: Part) -> Family:
-    return of_keys(title, SMALL, *parts)
+def small(title: str, *parts: Part, gains: dict[str, float] | None = None) -> Family:
+    return of_keys(title, SMALL, *parts, gains=gains)
 
 
 YAML_FAMILIES: dict[str, Family] = {
@@ -135,6 +180,7 @@ YAML_FAMILIES: dict[str, Family] = {
         CASCADE,
         {"MODEL.ROI_BOX_HEAD": {"USE_SIGMOID_CE": True, "USE_FED_LOSS": True}},
     ),
+    "hrnet": small("Faster R-CNN, HRNet", HRNET, gains=HRNET_GAINS),
     "retinanet": small("RetinaNet", RETINANET),
     "retinanet, batch norm of each level": small(
         "RetinaNet, a batch norm for each level", RETINANET, {"MODEL.RETINANET": {"NORM": "SyncBN"}}
@@ -206,6 +252,8 @@ YAML_FAMILIES: dict[str, Family] = {
             },
         },
     ),
+    "dense pose": small("DensePose, charts", PYRAMID, DENSE_POSE),
+    "dense pose, meshes": small("DensePose, embeddings of meshes", PYRAMID, MESHES),
     "point rend": small("PointRend", PYRAMID, POINT_REND),
     "implicit": small(
         "PointRend, implicit",

@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from d2deploy.ops import LEAVES
 from d2deploy.ops.anchor_grid import AnchorGrid, anchors_at, cell_anchors
 from d2deploy.ops.boxes import SCALE_CLAMP, clip_boxes, decode_boxes
+from d2deploy.ops.crop import Crop
 from d2deploy.ops.deform_sample import DeformSample
 from d2deploy.ops.find_keypoints import FindKeypoints
 from d2deploy.ops.found import Found
 from d2deploy.ops.image_index import ImageIndex
 from d2deploy.ops.labelled_nms import LabelledNMS
+from d2deploy.ops.least_size import PadToLeast
 from d2deploy.ops.mask_windows import Enlarge, MaskWindows
 from d2deploy.ops.merge_panoptic import MergePanoptic
 from d2deploy.ops.nms import NMS
@@ -142,6 +144,8 @@ LEAF_CASES: dict[type[torch.nn.Module], tuple[torch.nn.Module, list[tuple[Any, .
             for h, mine in ((3, torch.tensor([True, False])), (4, torch.tensor([True, True])))
         ],
     ),
+    Crop: (Crop(2), [(torch.rand(2, 3, 9, 8), torch.rand(1, 1, h, 4)) for h in (1, 4)]),
+    PadToLeast: (PadToLeast(5), [(torch.rand(2, 3, h, 7),) for h in (1, 5, 6)]),
     PadToWindows: (PadToWindows(4), [(torch.rand(2, 3, 4, 5),), (torch.rand(1, 3, 1, 9),)]),
     Quarter: (Quarter(), [(torch.rand(2, 3, 4, 5),), (torch.rand(1, 2, 1, 2),)]),
     RegularPoints: (RegularPoints(4), [(torch.zeros(3, 2),), (torch.zeros(0, 2),)]),

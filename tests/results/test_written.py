@@ -1,12 +1,28 @@
 """Results of every kind as JSON and as COCO records."""
 
+import base64
+import dataclasses
+import io
 import json
 
 import numpy as np
 import pytest
+from PIL import Image
 from pycocotools import mask as rle
 
-from d2deploy.results import Instances, PanopticResult, Proposals, Segment, SemanticResult, corners, to_coco, to_json
+from d2deploy.results import (
+    DensePoseChart,
+    DensePoseVertices,
+    Instances,
+    PanopticResult,
+    Proposals,
+    Segment,
+    SemanticResult,
+    corners,
+    encode_dense_pose,
+    to_coco,
+    to_json,
+)
 
 # pycocotools' decoder, not ours
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
@@ -129,3 +145,28 @@ CORNERS = {
 def test_corners(case):
     box, expected = CORNERS[case]
     np.testing.assert_allclose(corners(np.array([box], np.float32))[0], expected, atol=1e-9)
+
+
+def pixels_of(png):
+    with Image.open(io.BytesIO(base64.b64decode(png))) as picture:
+        return np.asarray(picture)
+
+
+def test_parts_of_a_surface_as_detectron2_writes_them():
+    labels = np.array([[0, 24, 3]], np.uint8)
+    uv = np.array([[[0, 0.5, 1.2]], [[0, -0.1, 0.999]]], np.float32)
+    found = dataclasses.replace(instances(), pred_densepose=(DensePoseChart(x=4, y=2, labels=labels, uv=uv),))
+    (row,) = json.loads(json.dumps(to_json(found, class_names=(), file="f")))["instances"]
+    assert row["densepose"].keys() == {"x", "y", "labels_uv"} and (row["densepose"]["x"], row["densepose"]["y"]) == (
+        4,
+        2,
+    )
+    assert pixels_of(row["densepose"]["labels_uv"]).tolist() == [[[0, 0, 0], [24, 127, 0], [3, 255, 254]]]
+
+
+def test_vertices_of_a_mesh_have_three_digits():
+    vertices = np.array([[-1, 0], [27553, 70000]], np.int32)
+    written = encode_dense_pose(DensePoseVertices(x=1, y=0, vertices=vertices, mesh="smpl_27554"))
+    digits = pixels_of(written.pop("vertices")).astype(int)
+    assert written == {"x": 1, "y": 0, "mesh": "smpl_27554"}
+    assert (digits @ [65536, 256, 1] - 1 == vertices).all()

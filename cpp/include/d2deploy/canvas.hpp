@@ -23,17 +23,21 @@ struct Colour {
 
 constexpr Colour WHITE{255, 255, 255}, INK{24, 24, 27};
 
+/// Of a hue in turns around the circle, saturation and value 0..1.
+inline Colour colour_of_hue(double turns, double saturation, double value) {
+  const double hue = (turns - std::floor(turns)) * 6;
+  const auto channel = [&](double place) {  // full for a third of the circle around `place`, none for another
+    const double away = std::abs(std::remainder(hue - place, 6));
+    return std::round(value * 255 * (1 - saturation * std::clamp(away - 1, 0.0, 1.0)));
+  };
+  return {channel(0), channel(2), channel(4)};
+}
+
 /// The colour of a class, the same in every picture, and the same that Python's drawing has.
 inline Colour colour_of(std::int64_t id) {
   constexpr double saturations[] = {0.80, 0.65, 0.90}, values[] = {0.95, 1.0, 0.78};
-  const double turns = 0.58 + static_cast<double>(id) * 0.618034, hue = (turns - std::floor(turns)) * 6;
   const std::int64_t row = (id % 3 + 3) % 3;
-  const double saturation = saturations[row], value = values[row] * 255;
-  const auto channel = [&](double place) {  // full for a third of the circle around `place`, none for another
-    const double away = std::abs(std::remainder(hue - place, 6));
-    return std::round(value * (1 - saturation * std::clamp(away - 1, 0.0, 1.0)));
-  };
-  return {channel(0), channel(2), channel(4)};
+  return colour_of_hue(0.58 + static_cast<double>(id) * 0.618034, saturations[row], values[row]);
 }
 
 struct Point {
@@ -69,6 +73,13 @@ class Canvas {
       for (int x = 0; x < large.width; ++x)
         if (large.row(y)[x])
           blend(large.left + x, large.top + y, colour, edge[std::size_t(y) * large.width + x] ? 1 : opacity);
+  }
+
+  /// Lay `colour` over one pixel of the image.
+  void tint_pixel(int x, int y, Colour colour, double opacity) {
+    for (int down = 0; down < factor_; ++down)
+      for (int across = 0; across < factor_; ++across)
+        blend(x * factor_ + across, y * factor_ + down, colour, opacity);
   }
 
   void rectangle(Rectangle box, Colour colour, int width) {

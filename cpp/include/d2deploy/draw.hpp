@@ -15,6 +15,7 @@
 #include "d2deploy/canvas.hpp"
 #include "d2deploy/manifest.hpp"
 #include "d2deploy/result.hpp"
+#include "d2deploy/surfaces.hpp"
 #include "d2deploy/written.hpp"
 
 namespace d2deploy {
@@ -94,6 +95,8 @@ struct Drawing {
     std::stable_sort(by_area.begin(), by_area.end(), [](auto& a, auto& b) { return area(a.box) > area(b.box); });
     for (const Instance& instance : by_area)
       if (instance.mask) canvas.tint(*instance.mask, colour_of(instance.class_id), OPACITY, canvas.line());
+    for (const Instance& instance : by_area)
+      if (instance.dense_pose) tint_surface(canvas, *instance.dense_pose);
     for (const Instance& instance : by_area) outline(canvas, instance.box, colour_of(instance.class_id), canvas.line());
     for (const Instance& instance : shown)
       for (const Keypoint& point : instance.keypoints.value_or(std::vector<Keypoint>{}))

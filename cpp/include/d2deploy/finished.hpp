@@ -78,7 +78,7 @@ inline Instances finished_instances(const Outputs& outputs, Size image) {
   const std::int64_t* classes = outputs.get<std::int64_t>("classes", 1);
   Instances found;
   for (std::int64_t row = 0; row < outputs.shape("boxes")[0]; ++row) {
-    found.push_back({finished::box(outputs, "boxes", row), scores[row], classes[row], {}, {}});
+    found.push_back({finished::box(outputs, "boxes", row), scores[row], classes[row], {}, {}, {}});
     if (has_masks) found.back().mask = finished::mask(outputs, row, image);
     if (has_keypoints) found.back().keypoints = finished::keypoints(outputs, row);
   }

@@ -46,6 +46,13 @@ struct PanopticDeepLabRule {
   bool predict_instances;
 };
 
+/// A mesh whose vertices are among vertex_embeddings.
+struct MeshSpec {
+  std::string name;  // such as smpl_27554
+  std::int64_t num_vertices;
+  std::vector<std::int64_t> classes;  // those that have this body
+};
+
 struct TensorSpec {
   std::string name;
   std::string dtype;  // numpy's name
@@ -61,6 +68,7 @@ struct ModelSpec {
   std::optional<Thresholds> thresholds;
   std::optional<PanopticRule> panoptic;
   std::optional<PanopticDeepLabRule> panoptic_deeplab;
+  std::vector<MeshSpec> meshes;       // of vertex_embeddings, in order
   bool includes_preprocess = false;   // its input is one image, and it resizes it
   bool includes_postprocess = false;  // its outputs are results on the original image
 
@@ -131,6 +139,30 @@ inline PanopticDeepLabRule panoptic_deeplab(const Json& json) {
   return rule;
 }
 
+/// How many vertices the model tells the embeddings of.
+inline std::int64_t vertices(const Json& outputs) {
+  for (const Json& tensor : outputs.array("outputs"))
+    if (const auto& shape = tensor.at("shape").array("shape"); tensor.at("name").text("name") == "vertex_embeddings")
+      return shape.empty() ? 0 : shape[0].whole("vertex_embeddings' length");
+  return 0;
+}
+
+inline MeshSpec mesh(const Json& json) {
+  MeshSpec mesh{json.at("name").text("name"), whole(json, "num_vertices", 1, MANY), {}};
+  for (const Json& id : json.at("classes").array("classes")) mesh.classes.push_back(id.whole("classes"));
+  return mesh;
+}
+
+inline std::vector<MeshSpec> meshes(const Json& spec) {
+  std::vector<MeshSpec> found;
+  std::int64_t count = 0;
+  if (const Json* list = spec.find("meshes"))
+    for (const Json& item : list->array("meshes")) count += found.emplace_back(mesh(item)).num_vertices;
+  if (count != vertices(spec.at("outputs")))
+    throw Error("meshes is out of range: they do not have as many vertices as vertex_embeddings");
+  return found;
+}
+
 inline bool flag(const Json& object, const std::string& name) {
   const Json* found = object.find(name);
   return found && found->boolean(name);
@@ -161,6 +193,7 @@ inline ModelSpec spec(const Json& json) {
   spec.thresholds = maybe(json, "thresholds", thresholds);
   spec.panoptic = maybe(json, "panoptic", panoptic);
   spec.panoptic_deeplab = maybe(json, "panoptic_deeplab", panoptic_deeplab);
+  spec.meshes = meshes(json);
   return spec;
 }
 

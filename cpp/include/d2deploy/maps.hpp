@@ -44,6 +44,14 @@ class EnlargedMaps {
     for (const Neighbours& n : columns_) *out++ = mix(line_[n.before], line_[n.after], n.way);
   }
 
+  /// One pixel of a map in the new size.
+  float at(int map, int y, int x) const {
+    const Neighbours rows = rows_[y], columns = columns_[x];
+    const float *above = maps_.row(map, rows.before), *below = maps_.row(map, rows.after);
+    const auto down = [&](int cell) { return mix(above[cell], below[cell], rows.way); };
+    return mix(down(columns.before), down(columns.after), columns.way);
+  }
+
  private:
   struct Neighbours {
     int before, after;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "d2deploy/boxes.hpp"
+#include "d2deploy/dense_pose.hpp"
 #include "d2deploy/finished.hpp"
 #include "d2deploy/inputs.hpp"
 #include "d2deploy/keypoints.hpp"
@@ -72,9 +73,11 @@ inline std::vector<float> mask_box(const float* mask_boxes, std::int64_t row, co
           given[3] * frame.scale_y()};
 }
 
-inline Instances instances(const Outputs& outputs, const Frame& frame) {
+inline Instances instances(const Outputs& outputs, const ModelSpec& spec, const Frame& frame) {
   const BoxRows boxes(outputs, "boxes");
   const SquareRows probs(outputs, "mask_probs", 3, boxes.rows), heatmaps(outputs, "keypoint_heatmaps", 4, boxes.rows);
+  const Surfaces surfaces(outputs, spec.meshes, boxes.rows);
+  if (surfaces) outputs.check("boxes", boxes.length == 4);
   outputs.check_rows({"boxes", "scores", "classes"});
   const float* mask_boxes = outputs.has("mask_boxes") ? outputs.get<float>("mask_boxes", 2) : nullptr;
   if (mask_boxes) outputs.check("mask_boxes", outputs.shape("mask_boxes") == Shape{boxes.rows, 4});
@@ -84,12 +87,13 @@ inline Instances instances(const Outputs& outputs, const Frame& frame) {
   for (std::int64_t row = 0; row < boxes.rows; ++row) {
     const auto box = rescale_box(boxes.row(row), boxes.length, frame);
     if (!box) continue;
-    Instance instance{*box, scores[row], classes[row], {}, {}};
+    Instance instance{*box, scores[row], classes[row], {}, {}, {}};
     if (probs) {
       const auto place = mask_box(mask_boxes, row, *box, frame);
       instance.mask = paste_mask(probs.row(row), probs.side, place, frame.image_size);
     }
     if (heatmaps) instance.keypoints = keypoints_on_image(heatmaps, row, boxes.row(row), frame);
+    if (surfaces) instance.dense_pose = surfaces.on(*box, row, classes[row]);
     found.push_back(std::move(instance));
   }
   return found;
@@ -115,8 +119,8 @@ inline Maps maps(const Outputs& outputs, const std::string& name, const Frame& f
   return {data, static_cast<int>(shape[1]), frame.input_size, padded};
 }
 
-inline Result make_instances(const Outputs& outputs, const ModelSpec&, const Frame& frame) {
-  return instances(outputs, frame);
+inline Result make_instances(const Outputs& outputs, const ModelSpec& spec, const Frame& frame) {
+  return instances(outputs, spec, frame);
 }
 
 inline Result make_proposals(const Outputs& outputs, const ModelSpec&, const Frame& frame) {
@@ -129,7 +133,7 @@ inline Result make_semantic(const Outputs& outputs, const ModelSpec&, const Fram
 
 inline Result make_panoptic(const Outputs& outputs, const ModelSpec& spec, const Frame& frame) {
   const auto labels = find_labels(maps(outputs, "sem_seg", frame), frame.image_size);
-  return merge(instances(outputs, frame), labels, *spec.panoptic);
+  return merge(instances(outputs, spec, frame), labels, *spec.panoptic);
 }
 
 inline Result make_panoptic_deeplab(const Outputs& outputs, const ModelSpec& spec, const Frame& frame) {
@@ -192,14 +196,35 @@ inline const Kind* find(const ModelSpec& spec) {
   return nullptr;
 }
 
+/// Outputs that have a row for each box.
+inline const std::vector<std::string> ROWS{
+    "boxes",
+    "scores",
+    "classes",
+    "mask_probs",
+    "mask_boxes",
+    "keypoint_heatmaps",
+    "coarse_segm",
+    "fine_segm",
+    "u",
+    "v",
+    "sigma_2",
+    "kappa_u",
+    "kappa_v",
+    "fine_segm_confidence",
+    "coarse_segm_confidence",
+    "embedding",
+    "proposal_boxes",
+    "objectness_logits",
+};
+
 /// From the padded form, as many rows for each image and their count, to the ragged one; nothing to do for others.
 inline void to_ragged(Outputs& outputs) {
   for (const std::string count : {"num_detections", "num_proposals"}) {
     if (!outputs.has(count)) continue;
     const std::int64_t* rows = outputs.get<std::int64_t>(count, 1);
     outputs.check(count, outputs.shape(count)[0] == 1);
-    outputs.cut_rows(*rows, {"boxes", "scores", "classes", "mask_probs", "mask_boxes", "keypoint_heatmaps",
-                             "proposal_boxes", "objectness_logits"});
+    outputs.cut_rows(*rows, ROWS);
   }
 }
 

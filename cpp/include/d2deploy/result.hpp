@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <variant>
@@ -35,6 +36,36 @@ struct Keypoint {
   float x, y, score;
 };
 
+/// A number for each pixel of an image: a class, or a segment; or of a part of one.
+struct Labels {
+  Size size;
+  std::vector<std::int32_t> values;  // [height, width]
+
+  explicit Labels(Size size, std::int32_t value = 0)
+      : size(size), values(std::size_t(size.height) * size.width, value) {}
+
+  std::int32_t* row(int y) { return values.data() + std::size_t(y) * size.width; }
+  const std::int32_t* row(int y) const { return const_cast<Labels*>(this)->row(y); }
+};
+
+/// A body part for each pixel, and a place on it.
+struct DensePoseChart {
+  int x, y;                                               // of the left column and the top row
+  Labels labels;                                          // 1..24 a part of the surface, 0 none
+  std::vector<float> u, v;                                // of each pixel, mostly 0..1; 0 where there is none
+  std::map<std::string, std::vector<float>> confidences;  // name, such as sigma_2 -> of each pixel
+};
+
+/// The vertex of a mesh that each pixel is nearest to, as embeddings.
+struct DensePoseVertices {
+  int x, y;          // of the left column and the top row
+  Labels vertices;   // -1 where no body is; without a mesh 0 where one is
+  std::string mesh;  // its name, such as smpl_27554; "": the model has none for the class
+};
+
+/// Where on a body's surface the pixels of a detection lie.
+using DensePose = std::variant<DensePoseChart, DensePoseVertices>;
+
 /// One detection; x1 y1 x2 y2, of rotated models center x, y, width, height, degrees.
 struct Instance {
   std::vector<float> box;
@@ -42,6 +73,7 @@ struct Instance {
   std::int64_t class_id;
   std::optional<Mask> mask;
   std::optional<std::vector<Keypoint>> keypoints;
+  std::optional<DensePose> dense_pose;
 };
 
 /// Detections, best first.
@@ -54,18 +86,6 @@ struct Proposal {
 
 /// Where objects may be, best first.
 using Proposals = std::vector<Proposal>;
-
-/// A number for each pixel of an image: a class, or a segment.
-struct Labels {
-  Size size;
-  std::vector<std::int32_t> values;  // [height, width]
-
-  explicit Labels(Size size, std::int32_t value = 0)
-      : size(size), values(std::size_t(size.height) * size.width, value) {}
-
-  std::int32_t* row(int y) { return values.data() + std::size_t(y) * size.width; }
-  const std::int32_t* row(int y) const { return const_cast<Labels*>(this)->row(y); }
-};
 
 /// The class of each pixel.
 struct Semantic {

@@ -1,6 +1,8 @@
 /// Results as JSON: what `d2deploy predict --json` writes (src/d2deploy/results/written.py).
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -9,8 +11,11 @@
 #include <variant>
 #include <vector>
 
+#include "d2deploy/base64.hpp"
 #include "d2deploy/json.hpp"
 #include "d2deploy/manifest.hpp"
+#include "d2deploy/pixels.hpp"
+#include "d2deploy/png.hpp"
 #include "d2deploy/result.hpp"
 #include "d2deploy/rle.hpp"
 
@@ -35,6 +40,39 @@ Json numbers(const Numbers& list) {
   return items;
 }
 
+/// 0..255, rounded down, what lies beyond cut off; what is no number: 0.
+inline std::uint8_t byte(float share) {
+  return share > 0 ? static_cast<std::uint8_t>(std::min(share * 255.0F, 255.0F)) : 0;
+}
+
+/// Where a surface begins, and its pixels as a PNG in base64.
+struct Surface {
+  Json::Object operator()(const DensePoseChart& chart) const {
+    Image image(chart.labels.size.height, chart.labels.size.width);
+    for (std::size_t i = 0; i < chart.u.size(); ++i) {
+      const auto part = static_cast<std::uint8_t>(chart.labels.values[i]);
+      set(image, i, {part, byte(chart.u[i]), byte(chart.v[i])});
+    }
+    return {{"x", chart.x}, {"y", chart.y}, {"labels_uv", base64(write_png(image))}};
+  }
+
+  Json::Object operator()(const DensePoseVertices& found) const {
+    Image image(found.vertices.size.height, found.vertices.size.width);
+    for (std::size_t i = 0; i < found.vertices.values.size(); ++i) {
+      const auto number = static_cast<std::uint32_t>(found.vertices.values[i] + 1);
+      const auto digit = [&](int shift) { return static_cast<std::uint8_t>(number >> shift & 255); };
+      set(image, i, {digit(16), digit(8), digit(0)});
+    }
+    return {{"x", found.x}, {"y", found.y}, {"mesh", found.mesh}, {"vertices", base64(write_png(image))}};
+  }
+
+ private:
+  /// The channels as they are to lie in the file: images are BGR.
+  static void set(Image& image, std::size_t pixel, const std::array<std::uint8_t, 3>& channels) {
+    std::reverse_copy(channels.begin(), channels.end(), &image.pixels[3 * pixel]);
+  }
+};
+
 inline Json instances(const Instances& found, const ModelSpec& spec, Size image) {
   Json::Array rows;
   for (const Instance& instance : found) {
@@ -49,6 +87,7 @@ inline Json instances(const Instances& found, const ModelSpec& spec, Size image)
         points.push_back(numbers(std::vector<float>{point.x, point.y, point.score}));
       row.emplace_back("keypoints", std::move(points));
     }
+    if (instance.dense_pose) row.emplace_back("densepose", std::visit(Surface(), *instance.dense_pose));
     rows.emplace_back(std::move(row));
   }
   return rows;

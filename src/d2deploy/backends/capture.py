@@ -16,8 +16,11 @@ from torch import Tensor, nn
 
 from d2deploy.artifact import ModelSpec
 from d2deploy.backends.nodes import (
+    crop_node,
+    deform_sample_node,
     labelled_nms_node,
     nms_node,
+    pad_to_least_node,
     pad_to_multiple_node,
     point_sample_node,
     relative_bias_node,
@@ -26,8 +29,10 @@ from d2deploy.backends.nodes import (
     roi_pool_node,
 )
 from d2deploy.backends.whole_nodes import WHOLE
-from d2deploy.ops.deform_sample import DeformSample, tap_positions
+from d2deploy.ops.crop import Crop
+from d2deploy.ops.deform_sample import DeformSample
 from d2deploy.ops.labelled_nms import LabelledNMS
+from d2deploy.ops.least_size import PadToLeast
 from d2deploy.ops.mask_windows import MaskWindows, windows_of
 from d2deploy.ops.nms import NMS
 from d2deploy.ops.point_sample import PointSample
@@ -259,24 +264,49 @@ class OpaquePrepareImages(nn.Module):
         return prepared if self.square_size else pad_to_multiple_node(prepared, self.size_divisor)
 
 
-class GridDeformSample(nn.Module):
-    """A DeformSample by grid sampling, an operator that formats have, where embedding_bag is one that they lack."""
+class OpaquePadToLeast(nn.Module):
+    """A PadToLeast that appears as one node."""
+
+    def __init__(self, op: PadToLeast) -> None:
+        super().__init__()
+        self.least = op.least
+
+    def forward(self, images: Tensor) -> Tensor:
+        """See ops/least_size.py."""
+        return pad_to_least_node(images, self.least)
+
+
+class OpaqueCrop(nn.Module):
+    """A Crop that appears as one node."""
+
+    def __init__(self, op: Crop) -> None:
+        super().__init__()
+        self.factor = op.factor
+
+    def forward(self, x: Tensor, like: Tensor) -> Tensor:
+        """See ops/crop.py."""
+        return crop_node(x, like, self.factor)
+
+
+class OpaqueDeformSample(nn.Module):
+    """A DeformSample that appears as one node: the fifty that it is of would be a third of a deep network."""
 
     def __init__(self, op: DeformSample) -> None:
         super().__init__()
-        self.groups = op.groups
-        self.constants = {"kernel": op.kernel, "stride": op.stride, "padding": op.padding, "dilation": op.dilation}
+        self.kernel, self.stride, self.padding = op.kernel, op.stride, op.padding
+        self.dilation, self.groups = op.dilation, op.groups
 
     def forward(self, x: Tensor, offset: Tensor) -> Tensor:
         """See ops/deform_sample.py."""
-        images, channels, height, width = x.shape
-        y, column = tap_positions(offset, **self.constants, groups=self.groups).unbind(0)
-        # Grid sampling counts from -1 to 1 over the outer edges of the border cells.
-        grid = torch.stack(((2 * column + 1) / width - 1, (2 * y + 1) / height - 1), dim=-1)
-        parts = x.reshape(images * self.groups, channels // self.groups, height, width)
-        sampled = nn.functional.grid_sample(parts, grid.flatten(0, 1), padding_mode="zeros", align_corners=False)
-        by_group = sampled.reshape(images, self.groups, channels // self.groups, *sampled.shape[2:])
-        return by_group.permute(0, 3, 4, 1, 2).flatten(3)
+        return deform_sample_node(
+            x,
+            offset,
+            kernel=self.kernel,
+            stride=self.stride,
+            padding=self.padding,
+            dilation=self.dilation,
+            groups=self.groups,
+        )
 
 
 class OpaquePointSample(nn.Module):
@@ -315,10 +345,12 @@ class EveryMaskWindow(nn.Module):
 
 
 OPAQUE: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
+    Crop: OpaqueCrop,
     NMS: OpaqueNMS,
-    DeformSample: GridDeformSample,
+    DeformSample: OpaqueDeformSample,
     LabelledNMS: OpaqueLabelledNMS,
     MaskWindows: EveryMaskWindow,
+    PadToLeast: OpaquePadToLeast,
     PointSample: OpaquePointSample,
     RelativeBias: OpaqueRelativeBias,
     RoIAlign: OpaqueRoIAlign,

@@ -6,6 +6,9 @@ A node has its op's arguments. Those that a user may want to change when the mod
 import torch
 from torch import Tensor
 
+from d2deploy.ops.crop import crop
+from d2deploy.ops.deform_sample import deform_sample
+from d2deploy.ops.least_size import pad_to_least
 from d2deploy.ops.nms import nms, nms_of_labelled
 from d2deploy.ops.point_sample import point_sample
 from d2deploy.ops.position import relative_bias
@@ -123,6 +126,19 @@ def _(features: Tensor, points: Tensor, image_index: Tensor) -> Tensor:
     return features.new_empty([points.shape[0], points.shape[1], features.shape[1]])
 
 
+@torch.library.custom_op("d2deploy::deform_sample", mutates_args=())
+def deform_sample_node(
+    x: Tensor, offset: Tensor, *, kernel: int, stride: int, padding: int, dilation: int, groups: int
+) -> Tensor:
+    """See ops/deform_sample.py."""
+    return deform_sample(x, offset, kernel=kernel, stride=stride, padding=padding, dilation=dilation, groups=groups)
+
+
+@deform_sample_node.register_fake
+def _(x: Tensor, offset: Tensor, *, kernel: int, stride: int, padding: int, dilation: int, groups: int) -> Tensor:
+    return x.new_empty([x.shape[0], offset.shape[2] * offset.shape[3], kernel * kernel, x.shape[1]])
+
+
 @torch.library.custom_op("d2deploy::relative_bias", mutates_args=())
 def relative_bias_node(q: Tensor, k: Tensor, rows: Tensor, columns: Tensor, *, more_queries: bool) -> Tensor:
     """See ops/position.py."""
@@ -147,3 +163,29 @@ def _(images: Tensor, divisor: int) -> Tensor:
     context = torch.library.get_ctx()
     rows, columns = context.new_dynamic_size(min=1), context.new_dynamic_size(min=1)
     return images.new_empty([images.shape[0], images.shape[1], rows * divisor, columns * divisor])
+
+
+@torch.library.custom_op("d2deploy::crop", mutates_args=())
+def crop_node(x: Tensor, like: Tensor, factor: int) -> Tensor:
+    """See ops/crop.py."""
+    return crop(x, like, factor).clone()
+
+
+@crop_node.register_fake
+def _(x: Tensor, like: Tensor, factor: int) -> Tensor:
+    # Of a slice torch.export would ask whether x is larger, and keep the sample's answer.
+    return x.new_empty([x.shape[0], x.shape[1], like.shape[2] * factor, like.shape[3] * factor])
+
+
+@torch.library.custom_op("d2deploy::pad_to_least", mutates_args=())
+def pad_to_least_node(images: Tensor, least: int) -> Tensor:
+    """See ops/least_size.py."""
+    return pad_to_least(images, least).clone()
+
+
+@pad_to_least_node.register_fake
+def _(images: Tensor, least: int) -> Tensor:
+    # Unknown numbers rather than the larger of two: every size in the network after it stays a short formula.
+    context = torch.library.get_ctx()
+    rows, columns = context.new_dynamic_size(min=least), context.new_dynamic_size(min=least)
+    return images.new_empty([images.shape[0], images.shape[1], rows, columns])

@@ -45,6 +45,11 @@ def _refuse(spec: ModelSpec, *, preprocess: bool, postprocess: bool) -> None:
             "--include-postprocess: the grouping of pixels of Panoptic-DeepLab is not in the graph. Leave the option "
             "out; Predictor groups them."
         )
+    if postprocess and any(tensor.name == "coarse_segm" for tensor in spec.outputs):
+        raise ExportError(
+            "--include-postprocess: DensePose's surfaces, each of its box's size, are not in the graph. Leave the "
+            "option out; Predictor makes them."
+        )
     if preprocess and len(names) > 2:
         raise ExportError(
             f"--include-preprocess: {spec.meta_architecture} takes proposals, which lie on the resized image. Leave "

@@ -5,10 +5,10 @@ from typing import Any
 
 import click
 
-from d2deploy.artifact import check_writable
 from d2deploy.cli.options import STDIO, ModelPath, data, device, network
 from d2deploy.cli.progress import progress_bar
 from d2deploy.cli.source import data_of, source_of, write_json
+from d2deploy.writing import check_writable
 
 
 @click.command("evaluate")

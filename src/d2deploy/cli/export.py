@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from d2deploy.artifact import Artifact, check_free
+from d2deploy.artifact import Artifact
 from d2deploy.backends import FORMATS, OUTPUT_FORMS, SIGNATURES, Contract, check_contract
 from d2deploy.cli.options import ModelPath, data, network
 from d2deploy.cli.progress import progress_bar
 from d2deploy.cli.source import data_of, load_model
 from d2deploy.errors import Mismatch
+from d2deploy.writing import check_free
 
 if TYPE_CHECKING:
     from d2deploy.models.build import Model

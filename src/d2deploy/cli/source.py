@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from d2deploy.artifact import Artifact, read_artifact, write_text
+from d2deploy.artifact import Artifact, read_artifact
 from d2deploy.cli.options import STDIO
 from d2deploy.cli.progress import download_bar
 from d2deploy.config.thresholds import check_thresholds
+from d2deploy.writing import write_text
 
 if TYPE_CHECKING:
     from d2deploy.models.build import Model

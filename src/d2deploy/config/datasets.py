@@ -1,7 +1,7 @@
 """detectron2's built-in datasets: the names of their classes and where their files lie.
 
 Facts: detectron2 data/datasets/builtin.py, builtin_meta.py, cityscapes_panoptic.py, lvis.py and pascal_voc.py at
-02b5c4e2.
+02b5c4e2; projects/DensePose/densepose/data/datasets/coco.py and lvis.py.
 """
 
 import json
@@ -41,6 +41,9 @@ _CLASSES: dict[str, tuple[str, ...]] = {
         *("teddy bear", "hair drier", "toothbrush"),
     ),
     "person": ("person",),
+    "chimpanzee": ("chimpanzee",),
+    # DATASETS.WHITELISTED_CATEGORIES of DensePose's configs, in the order of LVIS's ids.
+    "animals": ("bear", "cow", "cat", "dog", "elephant", "giraffe", "horse", "sheep", "zebra"),
     "things": ("things",),  # all of them as one class, where only stuff is told apart
     "cityscapes_stuff": (
         *("road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign", "vegetation"),
@@ -74,6 +77,15 @@ _LVIS = {
     "lvis_v0.5_test": "lvis_v0.5_image_info_test",
     "lvis_v0.5_train_cocofied": "lvis_v0.5_train_cocofied",
     "lvis_v0.5_val_cocofied": "lvis_v0.5_val_cocofied",
+}
+_DENSE_POSE_COCO = {
+    **{split: _COCO[split] for split in ("2014_train", "2014_minival", "2014_valminusminival")},
+    "2014_minival_100": ("val2014", "minival2014_100"),
+}
+_CHIMPS = {
+    "densepose_chimps": "densepose_chimps_densepose",
+    "densepose_chimps_cse_train": "densepose_chimps_cse_train",
+    "densepose_chimps_cse_val": "densepose_chimps_cse_val",
 }
 _VOC = ("2007_trainval", "2007_train", "2007_val", "2007_test", "2012_trainval", "2012_train", "2012_val")
 _CITYSCAPES = "cityscapes/leftImg8bit", "cityscapes/gtFine"
@@ -117,6 +129,22 @@ def _lvis(name: str, annotations: str) -> Dataset:
     return Dataset(classes, image_root="coco", coco_json=f"lvis/{annotations}.json")
 
 
+def _dense_pose() -> dict[str, Dataset]:
+    """Of LVIS's animals the names alone: which of its classes count is said by the config, not by the annotations."""
+    found = {
+        f"densepose_lvis_v1_{part}_v1": Dataset("animals") for part in ("ds1_train", "ds1_val", "ds2_train", "ds2_val")
+    }
+    for name, file in _CHIMPS.items():
+        found[name] = Dataset(
+            "chimpanzee", image_root="densepose_chimps/images", coco_json=f"densepose_chimps/{file}.json"
+        )
+    for split, (images, end) in _DENSE_POSE_COCO.items():
+        name, annotations = f"densepose_coco_{split}", f"densepose_{end}"
+        found[name] = _coco(images, annotations, "person")
+        found[f"{name}_cse"] = found[name]._replace(coco_json=f"coco_cse/{annotations}_cse.json")
+    return found
+
+
 def _ade20k(folder: str) -> Dataset:
     root = "ADEChallengeData2016"
     images, annotations = f"{root}/images/{folder}", f"{root}/annotations_detectron2/{folder}"
@@ -132,6 +160,7 @@ DATASETS: dict[str, Dataset] = {
     **{name: row for split in ("train", "val", "test") for name, row in _cityscapes(split).items()},
     **{f"ade20k_sem_seg_{s}": _ade20k(folder) for s, folder in (("train", "training"), ("val", "validation"))},
     **{f"voc_{split}": Dataset("voc") for split in _VOC},
+    **_dense_pose(),
 }
 
 

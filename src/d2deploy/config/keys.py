@@ -39,17 +39,14 @@ TRAINING_ONLY = (
     "*.BOUNDARY_THRESH",
 )
 
-# Keys of detectron2's projects that are not supported yet (projects/*/config.py at 02b5c4e2); the others' are in
-# projects.yaml.
-PROJECTS = {
-    "MODEL.DENSEPOSE_ON": "DensePose",
-    "MODEL.ROI_DENSEPOSE_HEAD": "DensePose",
-    "MODEL.HRNET": "DensePose",
-}
+
+def is_open(section: Any) -> bool:
+    """Whether a section takes keys of any name. detectron2 allows that where its defaults have none at all."""
+    return isinstance(section, Mapping) and not section
 
 
 def split(tree: Mapping[str, Any], known: Mapping[str, Any], prefix: str = "") -> tuple[dict[str, Any], list[str]]:
-    """The part of `tree` whose keys are in `known`, and the names of keys that nobody knows.
+    """The part of `tree` whose keys are in `known` or in open sections, and the names of keys that nobody knows.
 
     Training-only keys are in neither. An unknown section is named once, not key by key.
     """
@@ -59,7 +56,7 @@ def split(tree: Mapping[str, Any], known: Mapping[str, Any], prefix: str = "") -
         name = f"{prefix}{key}"
         if key not in known:
             unknown += [] if is_training_only(name, value) else [name]
-        elif isinstance(value, dict) and isinstance(known[key], dict):
+        elif isinstance(value, dict) and isinstance(known[key], dict) and not is_open(known[key]):
             kept[key], more = split(value, known[key], f"{name}.")
             unknown += more
         else:
@@ -76,11 +73,9 @@ def names(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 
 def hint(name: str, known: Iterable[str], old_names: Mapping[str, str]) -> str:
-    """What to do about an unknown key: its new name, the project it belongs to, or the nearest known key."""
+    """What to do about an unknown key: its new name, or the nearest known key."""
     if name in old_names:
         return f"since version 2 it is called {old_names[name]}"
-    if name in PROJECTS:
-        return f"belongs to detectron2's project {PROJECTS[name]}, which is not supported yet"
     section, _, key = name.rpartition(".")
     siblings = {other.rpartition(".")[2]: other for other in known if other.rpartition(".")[0] == section}
     if near := get_close_matches(key, siblings, n=1, cutoff=0.7):

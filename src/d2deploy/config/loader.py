@@ -29,17 +29,21 @@ _MERGE = "tag:yaml.org,2002:merge"
 def read_tree(path: Path) -> dict[str, Any]:
     """The mapping in YAML file `path`: text keys; values are mappings, lists, tuples, numbers, texts, bools, None.
 
-    Raises ConfigError, which names file and line: no such file, not YAML, not a mapping, a tag that would run code,
-    too large.
+    A whole number as a key is read as its text. Raises ConfigError, which names file and line: no such file, not YAML,
+    not a mapping, a tag that would run code, too large.
     """
-    return parse_tree(_read(path), path)
+    return _parsed(_read(path), path, _TextKeys)
 
 
 def parse_tree(text: str, path: Path) -> dict[str, Any]:
-    """As read_tree, for the text of `path`."""
+    """As read_tree, for the text of `path`; but a number as a key is refused."""
+    return _parsed(text, path, _Loader)
+
+
+def _parsed(text: str, path: Path, loader: type[SafeLoader]) -> dict[str, Any]:
     try:
         _check_nesting(text)
-        tree = yaml.load(text, Loader=_Loader)
+        tree = yaml.load(text, Loader=loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f", line {mark.line + 1}" if mark else ""
@@ -100,6 +104,14 @@ _Loader.add_constructor(_EVAL, _Loader.expression)
 _Loader.add_constructor(_TUPLE, _Loader.tuple_of_items)
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.number)
 _Loader.add_constructor("tag:yaml.org,2002:float", _Loader.number)
+
+
+class _TextKeys(_Loader):
+    """Whole numbers as keys are texts: `0: cat` is `"0": cat`, which detectron2's configs have in its place."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        made = super().construct_mapping(node, deep=deep)
+        return {str(key) if type(key) is int else key: value for key, value in made.items()}
 
 
 def _read(path: Path) -> str:

@@ -4,6 +4,7 @@ import ast
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from d2deploy.config.keys import is_open
 from d2deploy.errors import ConfigError
 
 _PLAIN = (tuple, list, str, int, float, bool, type(None))
@@ -30,12 +31,14 @@ def merged(
 ) -> dict[str, Any]:
     """`new` over `old`, each value read as a literal and fitted to the old one's type; every key must be in `old`.
 
+    What stands in an open section is taken as it is.
+
     `where` says for a dotted name where the user wrote it. Raises ConfigError for a value of another type.
     """
     result = dict(old)
     for key, value in new.items():
         name = f"{prefix}{key}"
-        if isinstance(value, dict) and isinstance(old[key], dict):
+        if isinstance(value, dict) and isinstance(old[key], dict) and not is_open(old[key]):
             result[key] = merged(value, old[key], where=where, prefix=f"{name}.")
         else:
             result[key] = fitted(name, value, old[key], where=where)
@@ -45,9 +48,13 @@ def merged(
 def fitted(name: str, value: Any, old: Any, *, where: Callable[[str], str]) -> Any:
     """`value` for the key that holds `old`: of its type; a list for a tuple and the reverse; None and anything.
 
+    A section that takes any keys is replaced whole; numbers as its keys become texts.
+
     An int is no float and a bool no int, as in detectron2: NMS_THRESH 1 is refused, 1.0 is meant.
     """
     value = decoded(value)
+    if is_open(old) and isinstance(value, dict):
+        return _with_text_keys(value)
     if type(value) is type(old) and not isinstance(old, dict):
         return value
     if None in (value, old) and isinstance(value, _PLAIN) and isinstance(old, _PLAIN):
@@ -67,6 +74,10 @@ def decoded(value: Any) -> Any:
         return value
 
 
+def _with_text_keys(section: Mapping[Any, Any]) -> dict[str, Any]:
+    return {str(key): _with_text_keys(value) if isinstance(value, Mapping) else value for key, value in section.items()}
+
+
 def _is_word(text: str) -> bool:
     # Most texts in a config are names: no need to parse them.
     return text.isidentifier() and text not in ("True", "False", "None")
@@ -80,6 +91,8 @@ def _described(value: Any) -> str:
 
 
 def _expected(value: Any, old: Any) -> str:
+    if is_open(old):
+        return "it is a section of your own keys, such as {'0': 'a'}."
     if isinstance(old, dict):
         return f"it is a section. Set one of its keys: {', '.join(old)}."
     example = repr(old)

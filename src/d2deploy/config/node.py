@@ -57,4 +57,6 @@ class Node(Mapping[str, Any]):
 
 def _copied(value: Any) -> Any:
     """Lists are copied, so that no reader can change another's config or the cached defaults."""
+    if isinstance(value, dict):
+        return {key: _copied(child) for key, child in value.items()}
     return type(value)(map(_copied, value)) if isinstance(value, list | tuple) else value

@@ -129,11 +129,14 @@ def _overridden(config: dict[str, Any], overrides: Sequence[Any]) -> dict[str, A
     if not overrides:
         return config
     pairs = list(zip(map(str, overrides[::2]), overrides[1::2], strict=True))
-    known = set(names(config))
-    if strays := [(name, "the overrides") for name, _ in pairs if name not in known]:
+    strays: list[tuple[str, str]] = []
+    for name, value in pairs:  # one may add the keys that the next changes
+        if has(config, name):
+            config = _with(config, name.split("."), name, value)
+        else:
+            strays.append((name, "the overrides"))
+    if strays:
         raise _unknown(strays, config)
-    for name, value in pairs:
-        config = _with(config, name.split("."), name, value)
     return config
 
 

@@ -21,7 +21,8 @@ from d2deploy.config.yaml import read_config
 from d2deploy.errors import ConfigError
 
 _DATA = Path(__file__).with_name("zoo.yaml")
-_PROJECTS = ("PointRend", "DeepLab", "Panoptic-DeepLab", "TensorMask", "TridentNet", "ViTDet", "MViTv2")
+_PROJECTS = ("PointRend", "DeepLab", "Panoptic-DeepLab", "TensorMask", "TridentNet", "DensePose", "ViTDet", "MViTv2")
+_DENSE_POSE = "https://dl.fbaipublicfiles.com/densepose/"  # beside the folder that detectron2:// stands for
 _DEFAULTS = Path(__file__).with_name("defaults.yaml")
 
 
@@ -32,7 +33,7 @@ class ZooModel:
     name: str  # such as COCO-Detection/faster_rcnn_R_50_FPN_1x
     family: str  # such as Faster R-CNN
     ap: Mapping[str, float]
-    weights: str  # detectron2://...; "" where none were published
+    weights: str  # detectron2://..., of DensePose https://...; "" where none were published
     is_lazy: bool  # whether detectron2 configures it by a LazyConfig, a Python file
 
     @property
@@ -142,6 +143,8 @@ def _unknown(model: ZooModel) -> ConfigError:
 def _weights(name: str, row: Mapping[str, Any]) -> str:
     if "url" in row:
         return f"detectron2://{row['url']}"
+    if "weights" in row and name.startswith("DensePose/"):
+        return f"{_DENSE_POSE}{name.removeprefix('DensePose/')}/{row['weights']}"
     return f"detectron2://{name}/{row['weights']}" if "weights" in row else ""
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from d2deploy.artifact import Artifact, write_bytes, write_text, writing_to
+from d2deploy.artifact import Artifact
 from d2deploy.demo.report import MARK, Column, Page, Picture, Timing
 from d2deploy.draw import draw_instances
 from d2deploy.image import read_image
@@ -22,6 +22,7 @@ from d2deploy.runner import Source
 from d2deploy.workflows.export import export
 from d2deploy.workflows.sample import demo_images, sample_images
 from d2deploy.workflows.verify import Report, verify
+from d2deploy.writing import write_bytes, write_text, writing_to
 
 if TYPE_CHECKING:
     from d2deploy.models.build import Model

@@ -72,6 +72,14 @@ class Canvas:
         part[inside] = (part[inside] * (1 - opacity) + paint * opacity).astype(np.uint8)
         part[_edge(inside, self.style.line if line is None else line)] = paint
 
+    def blend(self, x: int, y: int, colours: np.ndarray, where: np.ndarray, *, opacity: float) -> None:
+        """Lay `colours`, uint8 [h,w,3], over the pixels `where`, bool [h,w], of a part that begins at x, y."""
+        height, width = where.shape
+        rows, columns = _times(slice(y, y + height), self.factor), _times(slice(x, x + width), self.factor)
+        part = self.pixels[rows, columns]
+        paint, inside = (array.repeat(self.factor, axis=0).repeat(self.factor, axis=1) for array in (colours, where))
+        part[inside] = (part[inside] * (1 - opacity) + paint[inside] * opacity).astype(np.uint8)
+
     def label(
         self, pen: ImageDraw.ImageDraw, text: str, box: Rectangle, colour: Colour, *, inside: bool = False
     ) -> None:

@@ -1,4 +1,4 @@
-"""Boxes on their image: detections, upright or rotated, with masks and keypoints, and proposals."""
+"""Boxes on their image: detections, upright or rotated, with masks, keypoints and surfaces, and proposals."""
 
 from collections.abc import Sequence
 
@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from d2deploy.draw.canvas import INK, Canvas, Rectangle, colour_of
+from d2deploy.draw.surfaces import tint_surface
 from d2deploy.results import Instances, Proposals, corners
 
 SHOWN = 50  # proposals
@@ -14,7 +15,7 @@ SHOWN = 50  # proposals
 def draw_instances(
     image_bgr: np.ndarray, instances: Instances, class_names: Sequence[str] = (), *, min_score: float = 0.5
 ) -> Image.Image:
-    """An RGB picture of the image with its detections of at least `min_score`: masks, boxes, names, percentages.
+    """An RGB picture of the image with its detections of at least `min_score`: masks, surfaces, boxes, names and so on.
 
     `image_bgr` uint8 [H,W,3]; `class_names` may be empty: numbers are shown. Small images are enlarged by a whole
     factor, so that the labels can be read beside the objects; all others keep their size.
@@ -26,6 +27,9 @@ def draw_instances(
     if shown.pred_masks is not None:
         for i in order:
             canvas.tint(shown.pred_masks[i], colours[i])
+    if shown.pred_densepose is not None:
+        for i in order:
+            tint_surface(canvas, shown.pred_densepose[i])
     picture = Image.fromarray(canvas.pixels)
     pen = ImageDraw.Draw(picture)
     for i in order:

@@ -10,6 +10,8 @@ from d2deploy.config import schema
 from d2deploy.errors import ConfigError
 from d2deploy.models import registered
 from d2deploy.models.fpn import FPN
+from d2deploy.models.hrfpn import HRFPN
+from d2deploy.models.hrnet import HRNet
 from d2deploy.models.mvit import MViT
 from d2deploy.models.registered import ShapeSpec, make_part
 from d2deploy.models.regnet import RegNet
@@ -39,6 +41,10 @@ def build_backbone(config: schema.Backbone, *, in_channels: int) -> Any:
 
 def _fpn(config: schema.FPN, in_channels: int) -> nn.Module:
     return FPN(config, build_backbone(config.bottom_up, in_channels=in_channels))
+
+
+def _hrfpn(config: schema.HRFPN, in_channels: int) -> nn.Module:
+    return HRFPN(config, HRNet(config.bottom_up, in_channels=in_channels))
 
 
 def _resnet(config: schema.ResNet, in_channels: int) -> nn.Module:
@@ -74,6 +80,7 @@ def _registered(config: schema.Registered, in_channels: int) -> nn.Module:
 
 BACKBONES: dict[type, Callable[[Any, int], nn.Module]] = {
     schema.FPN: _fpn,
+    schema.HRFPN: _hrfpn,
     schema.MViT: _mvit,
     schema.Registered: _registered,
     schema.RegNet: _regnet,

@@ -1,4 +1,4 @@
-"""RoI heads on feature levels: proposals to detections, and a mask or keypoints for each of them."""
+"""RoI heads on feature levels: proposals to detections, and a mask, keypoints or surface for each of them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from d2deploy.config import schema
 from d2deploy.models.alias import Alias
 from d2deploy.models.box_head import FastRCNNOutputLayers, build_box_head
+from d2deploy.models.dense_pose.branch import add_dense_pose
 from d2deploy.models.detections import DetectionSelector
 from d2deploy.models.keypoint_head import build_keypoint_head
 from d2deploy.models.mask_head import mask_branch, registered_mask_branch
@@ -59,17 +60,19 @@ class ROIHeads(nn.Module):
         self.stage_predictors = Alias(self, [f"box_predictor{name}" for name in stage_names])
         self.image_index = ImageIndex()
         self.select = DetectionSelector(config.detections, rotated=len(stages[-1]) == 5)
+        levels = BoxLevels(config.in_features, channels, strides)
         self.mask_pooler: nn.Module | None = None
         self.mask_head: nn.Module | None = None
         if config.mask is not None:
             self.mask_pooler, self.mask_head = MASK_BRANCHES[type(config.mask)](
-                config.mask, BoxLevels(config.in_features, channels, strides), config.detections.num_classes
+                config.mask, levels, config.detections.num_classes
             )
         self.keypoint_pooler: nn.Module | None = None
         self.keypoint_head: nn.Module | None = None
         if config.keypoint is not None:
             self.keypoint_pooler = ROIPooler(config.keypoint.pooler, strides=strides)
             self.keypoint_head = build_keypoint_head(config.keypoint, in_channels=channels)
+        self.dense_pose = None if config.dense_pose is None else add_dense_pose(self, config.dense_pose, levels)
 
     def forward(
         self, features: dict[str, Tensor], proposals: Tensor, logits: Tensor, image_sizes: Tensor
@@ -83,6 +86,8 @@ class ROIHeads(nn.Module):
             detections.append(self.mask_head(self.mask_pooler(levels, boxes, image_index), classes))
         if self.keypoint_pooler is not None and self.keypoint_head is not None:
             detections.append(self.keypoint_head(self.keypoint_pooler(levels, boxes, image_index)))
+        if self.dense_pose is not None:
+            detections.extend(self.dense_pose(features, levels, boxes, image_index))
         return detections
 
     def box_branch(self, levels: list[Tensor], proposals: Tensor, image_sizes: Tensor) -> tuple[Tensor, Tensor]:

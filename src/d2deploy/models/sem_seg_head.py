@@ -23,20 +23,28 @@ class SemSegFPNHead(nn.Module):
     already gets one convolution. Their sum gives the classes, which are enlarged to input pixels.
     """
 
-    def __init__(self, config: schema.SemSegFPNHead, *, channels: dict[str, int], strides: dict[str, int]) -> None:
+    def __init__(
+        self,
+        config: schema.SemSegFPNHead,
+        *,
+        channels: dict[str, int],
+        strides: dict[str, int],
+        scale: int | None = None,  # by which the sum is enlarged; None: to input pixels
+    ) -> None:
         super().__init__()
         self.in_features = sorted(config.in_features, key=strides.__getitem__)
-        self.common_stride = config.common_stride
+        self.scale = config.common_stride if scale is None else scale
         for name in self.in_features:
             self.add_module(name, _branch(config, channels[name], strides[name]))
         self.branches = Alias(self, self.in_features)
         self.predictor = nn.Conv2d(config.conv_dims, config.num_classes, kernel_size=1)
 
     def forward(self, features: dict[str, Tensor]) -> Tensor:
-        """{level: [N,C,H/stride,W/stride]} -> logits [N,classes,H,W]."""
-        return nn.functional.interpolate(
-            self.layers(features), scale_factor=float(self.common_stride), mode="bilinear", align_corners=False
-        )
+        """{level: [N,C,H/stride,W/stride]} -> logits [N,classes,H,W]; see `scale`."""
+        logits = self.layers(features)
+        if self.scale == 1:
+            return logits
+        return nn.functional.interpolate(logits, scale_factor=float(self.scale), mode="bilinear", align_corners=False)
 
     def layers(self, features: dict[str, Tensor]) -> Tensor:
         """{level: [N,C,H/stride,W/stride]} -> logits [N,classes,H/common_stride,W/common_stride]."""

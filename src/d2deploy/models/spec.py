@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from d2deploy.artifact import ModelSpec, PanopticDeepLabRule, PanopticRule, Preprocess, TensorSpec, Thresholds
+from d2deploy.artifact import MeshSpec, ModelSpec, PanopticDeepLabRule, PanopticRule, Preprocess, TensorSpec, Thresholds
 from d2deploy.config import schema
+from d2deploy.models.dense_pose.predictor import predictor_outputs
 
 DETECTIONS = (
     TensorSpec(name="boxes", shape=("D", 4), dtype="float32"),
@@ -67,9 +68,12 @@ def _rcnn(config: schema.GeneralizedRCNN) -> dict[str, Any]:
     if isinstance(heads, schema.RegisteredROIHeads):
         return _registered_heads(heads)
     keypoint = heads.keypoint if isinstance(heads, schema.ROIHeads) else None
+    dense_pose = heads.dense_pose if isinstance(heads, schema.ROIHeads) else None
+    meshes = _meshes(dense_pose)
     return {
         "num_classes": heads.detections.num_classes,
-        "outputs": (*_boxes(heads), *_mask(heads), *_keypoints(keypoint)),
+        "outputs": (*_boxes(heads), *_mask(heads), *_keypoints(keypoint), *_dense_pose(dense_pose)),
+        "meshes": tuple(MeshSpec(name=m.name, num_vertices=m.num_vertices, classes=m.classes) for m in meshes),
         "keypoint_sigmas": keypoint.oks_sigmas if keypoint else (),
         "inputs": PROPOSALS if isinstance(config.proposals, schema.PrecomputedProposals) else (),
     }
@@ -103,6 +107,24 @@ def _keypoints(head: schema.KeypointHead | None) -> tuple[TensorSpec, ...]:
         return ()
     side = head.pooler.resolution * 4
     return (TensorSpec(name="keypoint_heatmaps", shape=("D", head.num_keypoints, side, side), dtype="float32"),)
+
+
+def _dense_pose(head: schema.DensePoseHead | None) -> tuple[TensorSpec, ...]:
+    if head is None:
+        return ()
+    cells = {
+        name: TensorSpec(name=name, shape=("D", channels, head.side, head.side), dtype="float32")
+        for name, channels in predictor_outputs(head.predictor).items()
+    }
+    if not (meshes := _meshes(head)):
+        return tuple(cells.values())
+    shape = (sum(mesh.num_vertices for mesh in meshes), cells["embedding"].shape[1])
+    return (*cells.values(), TensorSpec(name="vertex_embeddings", shape=shape, dtype="float32"))
+
+
+def _meshes(head: schema.DensePoseHead | None) -> tuple[schema.Mesh, ...]:
+    predictor = None if head is None else head.predictor
+    return predictor.meshes if isinstance(predictor, schema.EmbeddingPredictor) else ()
 
 
 def _proposal_network(config: schema.ProposalNetwork) -> dict[str, Any]:

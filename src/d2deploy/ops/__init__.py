@@ -5,11 +5,13 @@ copy: for its scripted form (tracing), or for one opaque node (ONNX and later fo
 """
 
 from d2deploy.ops.anchor_grid import AnchorGrid
+from d2deploy.ops.crop import Crop
 from d2deploy.ops.deform_sample import DeformSample
 from d2deploy.ops.find_keypoints import FindKeypoints
 from d2deploy.ops.found import Found
 from d2deploy.ops.image_index import ImageIndex
 from d2deploy.ops.labelled_nms import LabelledNMS
+from d2deploy.ops.least_size import PadToLeast
 from d2deploy.ops.mask_windows import Enlarge, MaskWindows
 from d2deploy.ops.merge_panoptic import MergePanoptic
 from d2deploy.ops.nms import NMS
@@ -30,6 +32,7 @@ from d2deploy.ops.windows import PadToWindows, Quarter, ShiftedWindowMask, Windo
 LEAVES = (
     AbsolutePosition,
     AnchorGrid,
+    Crop,
     DeformSample,
     Enlarge,
     FindKeypoints,
@@ -39,6 +42,7 @@ LEAVES = (
     MaskWindows,
     MergePanoptic,
     NMS,
+    PadToLeast,
     PadToWindows,
     PasteMasks,
     PointSample,

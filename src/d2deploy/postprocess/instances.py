@@ -1,8 +1,12 @@
 """From a detector's or a proposal network's outputs to boxes on the original image."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from d2deploy.artifact import MeshSpec
 from d2deploy.postprocess.boxes import rescale_boxes
+from d2deploy.postprocess.dense_pose import to_dense_pose
 from d2deploy.postprocess.frame import Frame, Outputs
 from d2deploy.postprocess.keypoints import find_keypoints
 from d2deploy.postprocess.masks import paste_masks
@@ -15,12 +19,14 @@ def to_instances(
     input_size: tuple[int, int],
     image_size: tuple[int, int],
     image_index: int = 0,
+    meshes: Sequence[MeshSpec] = (),
 ) -> Instances:
     """Detections of image `image_index` of a batch, in pixels of the original image.
 
     `outputs`: boxes [D,4], or [D,5] rotated, scores [D], classes [D], image_index [D] and perhaps mask_probs [D,M,M],
     mask_boxes [D,4] that these lie in, if not in `boxes`, and keypoint_heatmaps [D,K,S,S]; boxes in network-input
-    pixels. `input_size`: (height, width) of the resized image, before padding; `image_size`: of the original.
+    pixels; or what `to_dense_pose` takes. `input_size`: (height, width) of the resized image, before padding;
+    `image_size`: of the original. `meshes`: of vertex_embeddings.
     """
     frame = Frame(input_size=input_size, image_size=image_size, index=image_index)
     rows, boxes = _on_image(outputs["boxes"], outputs["image_index"], frame)
@@ -37,6 +43,7 @@ def to_instances(
         pred_keypoints=None
         if heatmaps is None
         else find_keypoints(heatmaps[rows], outputs["boxes"][rows]) * np.array((*frame.scale, 1), dtype=np.float32),
+        pred_densepose=to_dense_pose(outputs, rows, boxes, meshes),
     )
 
 

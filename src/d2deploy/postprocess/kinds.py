@@ -46,7 +46,13 @@ def _panoptic_deeplab(outputs: Outputs, spec: ModelSpec, frame: Frame) -> Panopt
 
 
 def _instances(outputs: Outputs, spec: ModelSpec, frame: Frame) -> Instances:
-    return to_instances(outputs, input_size=frame.input_size, image_size=frame.image_size, image_index=frame.index)
+    return to_instances(
+        outputs,
+        input_size=frame.input_size,
+        image_size=frame.image_size,
+        image_index=frame.index,
+        meshes=spec.meshes,
+    )
 
 
 def _proposals(outputs: Outputs, spec: ModelSpec, frame: Frame) -> Proposals:

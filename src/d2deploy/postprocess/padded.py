@@ -5,7 +5,7 @@ import numpy as np
 from d2deploy.artifact import COUNTS
 from d2deploy.postprocess.frame import Outputs
 
-_OF_PIXELS = frozenset({"sem_seg"})  # of whole images, the same in both forms
+_ROWLESS = frozenset({"sem_seg", "vertex_embeddings"})  # of whole images or of the model, the same in both forms
 
 
 def to_ragged(outputs: Outputs) -> Outputs:
@@ -13,12 +13,12 @@ def to_ragged(outputs: Outputs) -> Outputs:
     count = next((name for name in COUNTS.values() if name in outputs), None)
     if count is None:
         return outputs
-    rows = {name: array for name, array in outputs.items() if name != count and name not in _OF_PIXELS}
+    rows = {name: array for name, array in outputs.items() if name != count and name not in _ROWLESS}
     slots = next(iter(rows.values())).shape[1]
     is_there = np.arange(slots) < outputs[count][:, None]
     ragged = {name: array[is_there] for name, array in rows.items()}
-    maps = {name: outputs[name] for name in _OF_PIXELS if name in outputs}
-    return {**ragged, "image_index": np.nonzero(is_there)[0], **maps}
+    others = {name: outputs[name] for name in _ROWLESS if name in outputs}
+    return {**ragged, "image_index": np.nonzero(is_there)[0], **others}
 
 
 def ragged_names(names: set[str]) -> set[str]:

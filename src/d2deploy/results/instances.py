@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from d2deploy.results.dense_pose import DensePose
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Instances:
@@ -15,12 +17,14 @@ class Instances:
     pred_classes: np.ndarray  # [N] int64, contiguous ids
     pred_masks: np.ndarray | None = None  # [N,H,W] bool
     pred_keypoints: np.ndarray | None = None  # [N,K,3] float32 x, y, score; not clipped to the image
+    pred_densepose: tuple[DensePose, ...] | None = None  # N of them
 
     def __len__(self) -> int:
         return len(self.scores)
 
     def __getitem__(self, rows: np.ndarray | slice) -> "Instances":
         """The detections that `rows` (bool or int64 array, or a slice) selects."""
+        dense_pose = self.pred_densepose
         return Instances(
             image_size=self.image_size,
             pred_boxes=self.pred_boxes[rows],
@@ -28,6 +32,9 @@ class Instances:
             pred_classes=self.pred_classes[rows],
             pred_masks=None if self.pred_masks is None else self.pred_masks[rows],
             pred_keypoints=None if self.pred_keypoints is None else self.pred_keypoints[rows],
+            pred_densepose=None
+            if dense_pose is None
+            else tuple(dense_pose[i] for i in np.arange(len(self))[rows].tolist()),
         )
 
 

@@ -19,6 +19,17 @@ def resize(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return resized
 
 
+def resize_at(maps: np.ndarray, channels: np.ndarray) -> np.ndarray:
+    """Of each pixel of `resize(maps, (H, W))` the one channel that `channels` [H,W] says: float32 [H,W]."""
+    maps = maps.astype(np.float32, copy=False)
+    height, width = channels.shape
+    above, below, to_below = _neighbours(maps.shape[1], height)
+    left, right, to_right = _neighbours(maps.shape[2], width)
+    above, below, to_below = above[:, None], below[:, None], to_below[:, None]
+    before, after = (_mix(maps[channels, above, x], maps[channels, below, x], to_below) for x in (left, right))
+    return _mix(before, after, to_right)
+
+
 def resize_bands(maps: np.ndarray, size: tuple[int, int]) -> Iterator[tuple[slice, np.ndarray]]:
     """The rows of `resize(maps, size)`, from the top on: (which rows, float32 [C,rows,W])."""
     maps = maps.astype(np.float32, copy=False)

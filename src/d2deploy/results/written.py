@@ -1,10 +1,13 @@
 """Results as JSON and as COCO records. Class ids are contiguous in the one, the data set's in the other."""
 
+import base64
+import io
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from d2deploy.results.dense_pose import DensePose, DensePoseChart
 from d2deploy.results.instances import Instances, Proposals
 from d2deploy.results.regions import PanopticResult, Segment, SemanticResult
 
@@ -57,6 +60,8 @@ def _instances(instances: Instances, names: _Names) -> Json:
         }
         for box, score, class_id, mask, keypoints in _rows(instances)
     ]
+    for row, surface in zip(rows, instances.pred_densepose or (), strict=False):
+        row["densepose"] = encode_dense_pose(surface)
     return {"instances": rows}
 
 
@@ -189,3 +194,27 @@ def encode_mask(mask: np.ndarray) -> Json:
 
     encoded = rle.encode(np.asfortranarray(mask, dtype=np.uint8))
     return {"size": [int(edge) for edge in encoded["size"]], "counts": encoded["counts"].decode("ascii")}
+
+
+def encode_dense_pose(surface: DensePose) -> Json:
+    """Where it begins, "x" and "y", and a PNG of three channels in base64, which begins there.
+
+    "labels_uv": part, u and v, the last two times 255, cut off and rounded down, as detectron2 writes them (DensePose,
+    structures/chart_result.py). "vertices" of "mesh": the vertex plus 1 as a number of three digits of base 256, the
+    highest first; 0: not on the body.
+    """
+    place = {"x": surface.x, "y": surface.y}
+    if isinstance(surface, DensePoseChart):
+        uv = (surface.uv * 255).clip(0, 255).astype(np.uint8)
+        return {**place, "labels_uv": _png(np.stack((surface.labels, *uv), axis=-1))}
+    numbers = surface.surface[..., None] >> np.array((16, 8, 0))
+    return {**place, "mesh": surface.mesh, "vertices": _png((numbers & 255).astype(np.uint8))}
+
+
+def _png(pixels: np.ndarray) -> str:
+    """uint8 [h,w,3] as a PNG in base64."""
+    from PIL import Image  # late: as above
+
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, format="png", optimize=True)
+    return base64.b64encode(file.getvalue()).decode("ascii")

@@ -9,6 +9,7 @@ from d2deploy.artifact import ModelSpec
 from d2deploy.results import Instances, PanopticResult, Proposals, Result, Segment, SemanticResult, corners
 from d2deploy.workflows.matching import match, match_segments
 from d2deploy.workflows.report import Budget, Row
+from d2deploy.workflows.surface import surface_difference
 
 _NOT_FINITE = "numbers that are not finite"
 _MORE_IMAGES = "Give images with objects that the model knows: --sample-image for export, --images for verify."
@@ -49,6 +50,7 @@ def _instances(a: Instances, b: Instances, spec: ModelSpec, budget: Budget) -> d
         "scores": _largest(a.scores[left], b.scores[right]),
         "mask_iou": min(masks, default=None),
         "keypoints_px": _keypoint_difference(a, b, matching.pairs),
+        **_surface_differences(a, b, matching.pairs),
         "unmatched": len(alone) - excused,
     }
     faults = list(_faults(found, budget))
@@ -56,7 +58,7 @@ def _instances(a: Instances, b: Instances, spec: ModelSpec, budget: Budget) -> d
         faults.insert(0, f"{found['unmatched']} detections without partner")
     if not all(np.isfinite(x).all() for i in (a, b) for x in (i.pred_boxes, i.scores)):
         faults.append(_NOT_FINITE)
-    for part in ("masks", "keypoints"):
+    for part in ("masks", "keypoints", "densepose"):
         if (getattr(a, f"pred_{part}") is None) != (getattr(b, f"pred_{part}") is None):
             faults.append(f"{part} on one side only")
     counts = {"source": len(a), "export": len(b), "pairs": len(matching.pairs)}
@@ -169,6 +171,8 @@ _WORDS = {
     "objectness": ("objectness logits", "{:.3g}"),
     "keypoints_px": ("keypoints", "{:.3g} px"),
     "pixels": ("pixels", "{:.3%}"),
+    "surface": ("parts of a surface", "{:.3%}"),
+    "uv": ("coordinates on a surface", "{:.3g}"),
 }
 
 
@@ -216,3 +220,12 @@ def _mask_iou(a: Instances, b: Instances, row: int, column: int) -> float:
     left, right = a.pred_masks[row], b.pred_masks[column]
     union = int(np.count_nonzero(left | right))
     return int(np.count_nonzero(left & right)) / union if union else 1.0
+
+
+def _surface_differences(a: Instances, b: Instances, pairs: np.ndarray) -> dict[str, float | None]:
+    """Fields of Row: the largest share of a body's pixels that differ, and how far places on the same part are."""
+    if a.pred_densepose is None or b.pred_densepose is None:
+        return {}
+    found = [surface_difference(a.pred_densepose[i], b.pred_densepose[j]) for i, j in pairs.tolist()]
+    apart = [uv for _, uv in found if uv is not None]
+    return {"surface": max((share for share, _ in found), default=None), "uv": max(apart, default=None)}

@@ -100,7 +100,11 @@ def _parts(config: ModelConfig) -> Iterator[str]:
                 yield f"deformable convolution {'v2' if part.deform_modulated else 'v1'}"
         elif isinstance(part, schema.ROIHeads):
             yield f"cascade of {len(part.cascade)}" if part.cascade else "one box head"
-            yield from (f"{name} head" for name in ("mask", "keypoint") if getattr(part, name) is not None)
+            heads = {"mask": part.mask, "keypoint": part.keypoint}
+            yield from (f"{name} head" for name, head in heads.items() if head is not None)
+        elif isinstance(part, schema.DensePoseHead):
+            kind = "charts" if isinstance(part.predictor, schema.ChartPredictor) else "meshes"
+            yield f"DensePose head, {kind}"
         elif isinstance(part, schema.Res5ROIHeads):
             yield "res5 as box head (C4)"
             if part.mask is not None:
@@ -113,6 +117,7 @@ _UNTOLD = (
     *(schema.ModelConfig, schema.Input, schema.Anchors, schema.Detections, schema.Pooler, schema.BoxHead),
     *(schema.MaskHead, schema.KeypointHead, schema.PanopticCombine, *get_args(schema.Architecture)),
     *(schema.ConvFCHead, schema.StandardPointHead, schema.ImplicitPointHead, schema.Subdivision),
+    *(schema.DensePoseDecoder, schema.ChartPredictor, schema.EmbeddingPredictor, schema.Mesh),
 )
 
 

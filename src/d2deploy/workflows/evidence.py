@@ -195,6 +195,12 @@ FACTS = (
         of_checkpoint=_has_head("keypoint"),
     ),
     Fact(
+        name="DensePose head",
+        key="MODEL.DENSEPOSE_ON",
+        of_config=_of_heads(lambda heads: heads.dense_pose is not None if isinstance(heads, schema.ROIHeads) else None),
+        of_checkpoint=_has_head("densepose"),
+    ),
+    Fact(
         name="number of keypoints",
         key="MODEL.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS",
         of_config=_of_heads(lambda heads: getattr(getattr(heads, "keypoint", None), "num_keypoints", None)),

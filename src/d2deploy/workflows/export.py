@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from d2deploy.artifact import MANIFEST, Artifact, read_artifact, writing_to
+from d2deploy.artifact import MANIFEST, Artifact, read_artifact
 from d2deploy.backends import FORMATS, Contract, Format, check_contract
 from d2deploy.errors import ExportError, OutputError
 from d2deploy.workflows.sample import Sample, sample_images
 from d2deploy.workflows.verify import Budget
 from d2deploy.workflows.verify import verify as verify_artifact
+from d2deploy.writing import writing_to
 
 if TYPE_CHECKING:
     from d2deploy.backends.capture import Exportable

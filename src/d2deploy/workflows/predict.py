@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from d2deploy.artifact import MANIFEST, MAX_WHOLE, ModelSpec, check_writable, write_bytes
+from d2deploy.artifact import MANIFEST, MAX_WHOLE, ModelSpec
 from d2deploy.draw import draw_result
 from d2deploy.errors import ImageError, OutputError
 from d2deploy.image import to_array
 from d2deploy.predictor import Predictor
 from d2deploy.results import Instances, PanopticResult, Proposals, Result, SemanticResult, to_coco, to_json
 from d2deploy.runner import Source
+from d2deploy.writing import check_writable, write_bytes
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 """What counts as an image when a folder is given; a file named by itself may have any name."""

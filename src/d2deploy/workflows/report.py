@@ -24,6 +24,8 @@ class Budget:
     threshold_margin: float = 1e-3  # how near a cut-off a score must be for its detection to be absent on one side
     pixels: float = 1e-3  # share of an image's pixels with another class or segment
     objectness: float = 5e-3  # logits of proposals
+    surface: float = 1e-2  # share of a body's pixels that are on another part or vertex of it
+    uv: float = 1e-2  # either coordinate on a part, where both have the same part
     lost_proposals: float = 5e-3  # share of an image's proposals without partner
 
 
@@ -48,6 +50,8 @@ class Row:
     keypoints_px: float | None = None
     pixels: float | None = None
     objectness: float | None = None
+    surface: float | None = None
+    uv: float | None = None
     is_tie: bool = False  # equal only to the source's result for the same image with noise of float32's size
 
     @property
@@ -71,6 +75,8 @@ _DIFFERENCES = {
     "mask_iou": _Column("mask IoU", ".4f", min),
     "keypoints_px": _Column("keypoint px", ".5f"),
     "pixels": _Column("pixels", ".3%"),
+    "surface": _Column("surface", ".3%"),
+    "uv": _Column("uv", ".1e"),
 }
 
 

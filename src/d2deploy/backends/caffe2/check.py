@@ -37,7 +37,7 @@ OPERATORS: dict[str, str] = {
         ),
         "",
     ),
-    "ATen": "operator:s dim:i descending:i min:f other:f sparse_grad:i",
+    "ATen": "operator:s dim:i descending:i min:f other:f sparse_grad:i beta:f threshold:f",
     "AveragePool": "kernels:is strides:is pads:is count_include_pad:i order:s",
     "BBoxTransform": "weights:fs apply_scale:i rotated:i angle_bound_on:i angle_bound_lo:i angle_bound_hi:i "
     "clip_angle_thresh:f legacy_plus_one:i",

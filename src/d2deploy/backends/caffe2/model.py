@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from d2deploy.artifact import MANIFEST, ModelSpec, read_artifact, write_text, writing_to
+from d2deploy.artifact import MANIFEST, ModelSpec, read_artifact
 from d2deploy.backends.caffe2 import FILE, INIT_FILE, open_nets
 from d2deploy.backends.caffe2.client import WorkerDied
 from d2deploy.backends.caffe2.drawing import draw
@@ -22,6 +22,7 @@ from d2deploy.errors import ArtifactError, ImageError
 from d2deploy.image import to_batch
 from d2deploy.postprocess import Frame, to_result
 from d2deploy.results import Instances, PanopticResult, Proposals, Result, SemanticResult
+from d2deploy.writing import write_text, writing_to
 
 PICTURE, TEXT = "model.svg", "model.pbtxt"
 

@@ -73,7 +73,8 @@ def core_outputs(made: dict[str, np.ndarray], outputs: Sequence[TensorSpec]) -> 
             core["mask_probs"] = own_masks(core["mask_probs"], core["classes"])
         scores = core["scores"] if "scores" in core else core["objectness_logits"]
         order = np.lexsort((-scores, core["image_index"]))
-        core |= {name: array[order] for name, array in core.items() if name != "sem_seg"}
+        rows = [output.name for output in outputs if output.shape[0] == "D"]
+        core |= {name: core[name][order] for name in rows}
     return tuple(np.ascontiguousarray(core[output.name]) for output in outputs)
 
 

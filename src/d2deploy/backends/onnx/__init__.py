@@ -64,13 +64,10 @@ def _proto(model: "Exportable") -> Any:
     from d2deploy.backends.onnx.lowerings import lowerings
 
     with quiet(), _unlogged("torch.onnx"):
-        exported = translate(
-            partial(exported_program, model),
-            lowerings(fixed=model.spec.outputs_form == "padded"),
-            opset_version=OPSET,
-            input_names=[spec.name for spec in model.spec.inputs],
-            output_names=[spec.name for spec in model.spec.outputs],
-        )
+        exported = translate(partial(exported_program, model), lowerings(fixed=model.spec.outputs_form == "padded"))
+    graph = exported.model.graph
+    for value, tensor in zip([*graph.inputs, *graph.outputs], [*model.spec.inputs, *model.spec.outputs], strict=True):
+        value.name = tensor.name
     return proto_of(exported)
 
 

@@ -6,6 +6,7 @@ no translation into others that have, and writes in place into new values. Our g
 are translated here. A program with more of them, as of parts of the user's own, takes the long way.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Self
@@ -14,7 +15,11 @@ import torch
 from onnxscript import opset18 as op
 from torch.export import ExportedProgram
 
+from d2deploy.backends.onnx import OPSET
+from d2deploy.backends.onnx.simplify import simplify
+
 aten = torch.ops.aten
+LOG = logging.getLogger(__name__)
 
 
 class Direct(ExportedProgram):
@@ -25,16 +30,23 @@ class Direct(ExportedProgram):
         return self
 
 
-def translate(capture: Callable[[], ExportedProgram], table: dict[Any, Callable[..., Any]], **options: Any) -> Any:
+def translate(capture: Callable[[], ExportedProgram], table: dict[Any, Callable[..., Any]]) -> Any:
     """torch.onnx.export of what `capture` gives, with a table of translations, by the short way where it can be gone.
 
     Raises torch.onnx.OnnxExporterError where the long way fails, too.
     """
-    options |= {"dynamo": True, "verbose": False}
+    exported = _exported(capture, table)
+    simplify(exported.model)
+    return exported
+
+
+def _exported(capture: Callable[[], ExportedProgram], table: dict[Any, Callable[..., Any]]) -> Any:
+    options: dict[str, Any] = {"dynamo": True, "verbose": False, "opset_version": OPSET, "optimize": False}
     if is_direct(program := capture()):
         with suppress(torch.onnx.OnnxExporterError):
             return torch.onnx.export(direct(program), custom_translation_table=table | TRANSLATIONS, **options)
         program = capture()  # the symbols of one that failed half-way cannot be used again
+    LOG.info("A graph that is not only of what direct.py translates: its export takes about twice as long.")
     return torch.onnx.export(program, custom_translation_table=table, **options)
 
 
@@ -66,11 +78,18 @@ def direct(program: ExportedProgram) -> Direct:
 
 
 def _owns_input(node: torch.fx.Node) -> bool:
-    """Whether only `node` can see what it writes over: nobody else has it, and it is no view of another value."""
-    written: Any = node.args[0]
-    schema = getattr(written.target, "_schema", None)
-    is_new = schema is not None and all(value.alias_info is None for value in schema.returns)
-    return node.target in NO_CHANGE or ((is_new or written.target in IN_PLACE) and len(written.users) == 1)
+    """Whether only `node` can see what it writes over, or nothing changes by it."""
+    return node.target in NO_CHANGE or _has_one_reader(node.args[0])
+
+
+def _has_one_reader(value: Any) -> bool:
+    """Whether a value is read once, and so is what it is a view of, if it is one."""
+    schema = getattr(value.target, "_schema", None)
+    if schema is None or len(value.users) != 1:
+        return False
+    is_written = value.target in IN_PLACE and value.target not in NO_CHANGE  # which was asked of it
+    is_view = any(returned.alias_info is not None for returned in schema.returns)
+    return is_written or not is_view or _has_one_reader(value.args[0])
 
 
 def relu_(x: Any) -> Any:
@@ -125,6 +144,18 @@ def reshape_as(x: Any, other: Any) -> Any:
     return op.Reshape(x, op.Shape(other), allowzero=1)
 
 
+def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
+    """aten::flatten.using_ints, of an axis or more, also where one has no length, which Reshape cannot tell from -1."""
+    rank = len(x.shape)
+    first, last = start_dim % rank, end_dim % rank
+    sizes: list[Any] = [op.ReduceProd(op.Shape(x, start=first, end=last + 1), keepdims=1)]
+    if first > 0:
+        sizes.insert(0, op.Shape(x, start=0, end=first))
+    if last < rank - 1:
+        sizes.append(op.Shape(x, start=last + 1))
+    return op.Reshape(x, op.Concat(*sizes, axis=0), allowzero=1)
+
+
 def conv_transpose2d(
     x: Any,
     weight: Any,
@@ -167,6 +198,7 @@ TRANSLATIONS: dict[Any, Callable[..., Any]] = {
     aten.adaptive_avg_pool2d.default: adaptive_avg_pool2d,
     aten.batch_norm.default: batch_norm,
     aten.conv_transpose2d.input: conv_transpose2d,
+    aten.flatten.using_ints: flatten,
     aten.reshape_as.default: reshape_as,
     aten.to.dtype: to,
 }

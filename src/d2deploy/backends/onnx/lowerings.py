@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from onnxscript import opset18 as op
 
+from d2deploy.backends.onnx.deform import deform_sample
 from d2deploy.backends.onnx.division import floor_divide
 from d2deploy.backends.onnx.group_norm import group_norm
 from d2deploy.backends.onnx.levels import on_every_level, on_its_level
@@ -157,6 +158,18 @@ def pad_to_multiple(images: Any, divisor: int) -> Any:
     return op.Pad(images, op.Concat(_ints(0, 0, 0, 0, 0, 0), extra, axis=0))
 
 
+def pad_to_least(images: Any, least: int) -> Any:
+    """See ops/least_size.py."""
+    extra = op.Max(op.Sub(_ints(least), op.Shape(images, start=2, end=4)), _ints(0))
+    return op.Pad(images, op.Concat(_ints(0, 0, 0, 0, 0, 0), extra, axis=0))
+
+
+def crop(x: Any, like: Any, factor: int) -> Any:
+    """See ops/crop.py."""
+    sizes = op.Mul(op.Shape(like, start=2, end=4), _ints(factor))
+    return op.Slice(x, _ints(0, 0), sizes, _ints(2, 3))
+
+
 def _ints(*values: int) -> Any:
     return op.Constant(value_ints=list(values))
 
@@ -164,7 +177,7 @@ def _ints(*values: int) -> Any:
 def lowerings(*, fixed: bool = False) -> dict[Callable[..., Any], Callable[..., Any]]:
     """The op of each d2deploy:: node -> its lowering. `fixed`: no size that follows the data, except within NMS."""
     ops: list[Callable[..., Any]] = [nms, labelled_nms, roi_align, roi_align_rotated, roi_pool, point_sample]
-    ops += [relative_bias, pad_to_multiple, *WHOLE]
+    ops += [deform_sample, relative_bias, pad_to_multiple, pad_to_least, crop, *WHOLE]
     table: dict[Any, Callable[..., Any]] = {getattr(torch.ops.d2deploy, f.__name__).default: f for f in ops}
     # Instead of the exporter's own.
     table |= {

@@ -12,6 +12,7 @@ from d2deploy.config.schema.dense_pose import (
     EmbeddingPredictor,
     Mesh,
 )
+from d2deploy.config.schema.hrnet import HRFPN, HRNet, HRStage
 from d2deploy.config.schema.input import Input
 from d2deploy.config.schema.model import (
     Architecture,
@@ -68,6 +69,7 @@ __all__ = [
     "ASPP",
     "FCOS",
     "FPN",
+    "HRFPN",
     "RPN",
     "Anchors",
     "Architecture",
@@ -83,6 +85,8 @@ __all__ = [
     "Detections",
     "EmbeddingPredictor",
     "GeneralizedRCNN",
+    "HRNet",
+    "HRStage",
     "ImplicitPointHead",
     "ImplicitPointRendMaskHead",
     "Input",

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from d2deploy.config.schema.backbone import FPN, ResNet
 from d2deploy.config.schema.dense import FCOS, RetinaNet, TensorMask
+from d2deploy.config.schema.hrnet import HRFPN
 from d2deploy.config.schema.input import Input
 from d2deploy.config.schema.mvit import MViT
 from d2deploy.config.schema.point_rend import PointRendSemSegHead
@@ -73,7 +74,7 @@ class PanopticDeepLab:
     predict_instances: bool
 
 
-Backbone = ResNet | RegNet | FPN | SimpleFeaturePyramid | ViT | SwinTransformer | MViT | Registered
+Backbone = ResNet | RegNet | FPN | HRFPN | SimpleFeaturePyramid | ViT | SwinTransformer | MViT | Registered
 SemSegHead = SemSegFPNHead | PointRendSemSegHead | DeepLabV3Head | DeepLabV3PlusHead | RegisteredSemSegHead
 Architecture = (
     GeneralizedRCNN

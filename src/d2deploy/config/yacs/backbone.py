@@ -5,6 +5,9 @@ import dataclasses
 from d2deploy.config import schema
 from d2deploy.config.node import Node
 from d2deploy.config.yacs.checks import Supported, at, flag, names, refused, whole, wholes
+from d2deploy.config.yacs.hrnet import BACKBONE as HRFPN_NAME
+from d2deploy.config.yacs.hrnet import SUPPORTED as _HRFPN
+from d2deploy.config.yacs.hrnet import hrfpn, hrfpn_levels
 from d2deploy.config.yacs.trident import BACKBONE as TRIDENT_NAME
 from d2deploy.config.yacs.trident import branch_dilation
 from d2deploy.errors import ConfigError
@@ -28,7 +31,7 @@ _STAGES = ("res2", "res3", "res4", "res5")
 
 
 _RESNET: Supported = {
-    "MODEL.BACKBONE.NAME": tuple(TOP_LEVELS),
+    "MODEL.BACKBONE.NAME": (*TOP_LEVELS, HRFPN_NAME),
     "MODEL.RESNETS.DEPTH": (18, 34, 50, 101, 152),
     "MODEL.RESNETS.NORM": NORMS,
     "MODEL.RESNETS.RES5_DILATION": (1, 2),
@@ -56,6 +59,8 @@ def supported_backbone(cfg: Node) -> Supported:
     """What the keys of the backbone may say."""
     if cfg.MODEL.BACKBONE.NAME in BACKBONE_REGISTRY:
         return {}
+    if cfg.MODEL.BACKBONE.NAME == HRFPN_NAME:
+        return _HRFPN
     return {
         **_RESNET,
         **(_PYRAMID if cfg.MODEL.BACKBONE.NAME in PYRAMIDS else {}),
@@ -67,6 +72,8 @@ def backbone(cfg: Node) -> schema.Backbone:
     """MODEL.BACKBONE, MODEL.RESNETS, MODEL.FPN."""
     if cfg.MODEL.BACKBONE.NAME in BACKBONE_REGISTRY:
         return schema.Registered(name=cfg.MODEL.BACKBONE.NAME, cfg=cfg)
+    if cfg.MODEL.BACKBONE.NAME == HRFPN_NAME:
+        return hrfpn(cfg)
     if cfg.MODEL.BACKBONE.NAME == _DEEPLAB_NAME:
         return _deeplab_resnet(cfg)
     if cfg.MODEL.BACKBONE.NAME == TRIDENT_NAME:
@@ -171,6 +178,8 @@ def levels(cfg: Node) -> tuple[str, ...] | None:
     """
     if cfg.MODEL.BACKBONE.NAME in BACKBONE_REGISTRY:
         return None
+    if cfg.MODEL.BACKBONE.NAME == HRFPN_NAME:
+        return hrfpn_levels(cfg)
     top_block = TOP_LEVELS[cfg.MODEL.BACKBONE.NAME]
     if not top_block:
         return tuple(cfg.MODEL.RESNETS.OUT_FEATURES)

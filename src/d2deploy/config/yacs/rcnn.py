@@ -6,7 +6,9 @@ from typing import Any, NamedTuple
 from d2deploy.config import schema
 from d2deploy.config.node import Node
 from d2deploy.config.yacs.backbone import NORMS, are_neighbours, check_groups, levels, resnet
-from d2deploy.config.yacs.checks import Supported, at, flag, names, per_level, real, reals, refused, whole
+from d2deploy.config.yacs.checks import Supported, flag, names, per_level, real, reals, refused, whole
+from d2deploy.config.yacs.dense_pose import ROI_HEADS as DENSE_POSE_ROI_HEADS
+from d2deploy.config.yacs.dense_pose import dense_pose_head, has_dense_pose, supported_dense_pose
 from d2deploy.config.yacs.own_parts import own, without_own
 from d2deploy.config.yacs.point_rend import (
     OLD_MASK_HEAD,
@@ -16,11 +18,11 @@ from d2deploy.config.yacs.point_rend import (
     supported_implicit,
     supported_point_rend,
 )
+from d2deploy.config.yacs.pooler import POOLERS, pooler
 from d2deploy.config.yacs.trident import BACKBONE as TRIDENT_NAME
 from d2deploy.config.yacs.trident import check_one_branch, plain_name
 from d2deploy.errors import ConfigError
 
-_POOLERS = ("ROIAlign", "ROIAlignV2", "ROIPool")
 ANCHORS: Supported = {"MODEL.ANCHOR_GENERATOR.NAME": ("DefaultAnchorGenerator",)}
 _RPN: Supported = {
     **ANCHORS,
@@ -38,8 +40,9 @@ _RCNN: Supported = {
         "TridentRes5ROIHeads",
         "TridentStandardROIHeads",
         OLD_ROI_HEADS,
+        DENSE_POSE_ROI_HEADS,
     ),
-    "MODEL.ROI_BOX_HEAD.POOLER_TYPE": _POOLERS,
+    "MODEL.ROI_BOX_HEAD.POOLER_TYPE": POOLERS,
 }
 _BOX_HEAD: Supported = {
     "MODEL.ROI_BOX_HEAD.NAME": ("FastRCNNConvFCHead",),
@@ -60,11 +63,11 @@ _ROTATED: Supported = {
 _RES5: Supported = {"MODEL.KEYPOINT_ON": (False,), "MODEL.BACKBONE.NAME": ("build_resnet_backbone", TRIDENT_NAME)}
 _CONV_MASK: Supported = {
     "MODEL.ROI_MASK_HEAD.NORM": NORMS,
-    "MODEL.ROI_MASK_HEAD.POOLER_TYPE": _POOLERS,
+    "MODEL.ROI_MASK_HEAD.POOLER_TYPE": POOLERS,
 }
 _KEYPOINT: Supported = {
     "MODEL.ROI_KEYPOINT_HEAD.NAME": ("KRCNNConvDeconvUpsampleHead",),
-    "MODEL.ROI_KEYPOINT_HEAD.POOLER_TYPE": _POOLERS,
+    "MODEL.ROI_KEYPOINT_HEAD.POOLER_TYPE": POOLERS,
 }
 
 
@@ -76,6 +79,7 @@ def supported_rcnn(cfg: Node) -> Supported:
         **(_ROTATED if "RRPN" in _parts(cfg) or "RROIHeads" in _parts(cfg) else {}),
         **(_supported_mask(cfg) if flag(cfg, "MODEL.MASK_ON") else {}),
         **(_KEYPOINT if flag(cfg, "MODEL.KEYPOINT_ON") else {}),
+        **(supported_dense_pose(cfg) if has_dense_pose(cfg) else {}),
     }
     return without_own(cfg, supported)
 
@@ -209,12 +213,13 @@ def roi_heads(cfg: Node) -> schema.ROIHeads | schema.Res5ROIHeads | schema.Regis
         cascade=cascade,
         mask=_mask_head(cfg) if cfg.MODEL.MASK_ON else None,
         keypoint=_keypoint_head(cfg) if cfg.MODEL.KEYPOINT_ON else None,
+        dense_pose=dense_pose_head(cfg) if has_dense_pose(cfg) else None,
     )
 
 
 def _mask_head(cfg: Node) -> Any:
     if part := own(cfg, "MODEL.ROI_MASK_HEAD.NAME"):
-        return schema.RegisteredMaskHead(pooler=_pooler(cfg, "MODEL.ROI_MASK_HEAD"), part=part)
+        return schema.RegisteredMaskHead(pooler=pooler(cfg, "MODEL.ROI_MASK_HEAD"), part=part)
     return _MASK_HEADS[cfg.MODEL.ROI_MASK_HEAD.NAME].read(cfg)
 
 
@@ -222,7 +227,7 @@ def _res5_roi_heads(cfg: Node) -> schema.Res5ROIHeads:
     return schema.Res5ROIHeads(
         in_features=_in_features(cfg),
         detections=_detections(cfg),
-        pooler=_pooler(cfg, "MODEL.ROI_BOX_HEAD"),
+        pooler=pooler(cfg, "MODEL.ROI_BOX_HEAD"),
         resnet=resnet(cfg),
         bbox_reg_weights=box_weights(cfg, "MODEL.ROI_BOX_HEAD.BBOX_REG_WEIGHTS"),
         cls_agnostic_bbox_reg=flag(cfg, "MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG"),
@@ -262,7 +267,7 @@ def _keypoint_head(cfg: Node) -> schema.KeypointHead:
         raise refused(cfg, "MODEL.ROI_KEYPOINT_HEAD.CONV_DIMS", "a list of channel counts")
     count = whole(cfg, "MODEL.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS")
     return schema.KeypointHead(
-        pooler=_pooler(cfg, "MODEL.ROI_KEYPOINT_HEAD"),
+        pooler=pooler(cfg, "MODEL.ROI_KEYPOINT_HEAD"),
         conv_dims=tuple(dims),
         num_keypoints=count,
         oks_sigmas=_oks_sigmas(cfg, count),
@@ -280,7 +285,7 @@ def _oks_sigmas(cfg: Node, count: int) -> tuple[float, ...]:
 def _box_head(cfg: Node) -> schema.BoxHead:
     rotated = cfg.MODEL.ROI_HEADS.NAME == "RROIHeads"
     head = schema.BoxHead(
-        pooler=_pooler(cfg, "MODEL.ROI_BOX_HEAD"),
+        pooler=pooler(cfg, "MODEL.ROI_BOX_HEAD"),
         conv_dims=_layers(cfg, "MODEL.ROI_BOX_HEAD.NUM_CONV", "MODEL.ROI_BOX_HEAD.CONV_DIM"),
         fc_dims=_layers(cfg, "MODEL.ROI_BOX_HEAD.NUM_FC", "MODEL.ROI_BOX_HEAD.FC_DIM"),
         norm=cfg.MODEL.ROI_BOX_HEAD.NORM,
@@ -315,7 +320,7 @@ def _layers(cfg: Node, count: str, width: str) -> tuple[int, ...]:
 def _conv_upsample_head(cfg: Node) -> schema.MaskHead:
     convs = _layers(cfg, "MODEL.ROI_MASK_HEAD.NUM_CONV", "MODEL.ROI_MASK_HEAD.CONV_DIM")
     head = schema.MaskHead(
-        pooler=_pooler(cfg, "MODEL.ROI_MASK_HEAD"),
+        pooler=pooler(cfg, "MODEL.ROI_MASK_HEAD"),
         conv_dims=(*convs, whole(cfg, "MODEL.ROI_MASK_HEAD.CONV_DIM")),
         norm=cfg.MODEL.ROI_MASK_HEAD.NORM,
         cls_agnostic_mask=flag(cfg, "MODEL.ROI_MASK_HEAD.CLS_AGNOSTIC_MASK"),
@@ -349,14 +354,6 @@ _MASK_HEADS = {
     "ImplicitPointRendPointSupHead": _IMPLICIT,
 }
 _CONV_MASK_HEADS = tuple(name for name, row in _MASK_HEADS.items() if row is _CONV_UPSAMPLE)
-
-
-def _pooler(cfg: Node, head: str) -> schema.Pooler:
-    return schema.Pooler(
-        type=at(cfg, f"{head}.POOLER_TYPE"),
-        resolution=whole(cfg, f"{head}.POOLER_RESOLUTION"),
-        sampling_ratio=whole(cfg, f"{head}.POOLER_SAMPLING_RATIO", least=0),
-    )
 
 
 def box_weights(cfg: Node, key: str) -> tuple[float, float, float, float]:

@@ -121,6 +121,11 @@ def silu(place: Place, x: Blob) -> str:
     return place.emit("Mul", x, place.emit("Sigmoid", x, part="sigmoid"))
 
 
+def softplus(place: Place, x: Blob, beta: float = 1, threshold: float = 20) -> str:
+    """ATen's: Caffe2's own Softplus is infinite from 89 on."""
+    return place.emit("ATen", x, operator="softplus", beta=float(beta), threshold=float(threshold))
+
+
 def gelu(place: Place, x: Blob, *, approximate: str = "none") -> str:
     """Gelu."""
     return place.emit("Gelu", x, fast_gelu=int(approximate == "tanh"))
@@ -158,6 +163,7 @@ ARITHMETIC: dict[Any, Callable[..., Any]] = {
     aten.leaky_relu_.default: leaky_relu,
     aten.silu.default: silu,
     aten.silu_.default: silu,
+    aten.softplus.default: softplus,
     aten.gelu.default: gelu,
     aten.masked_fill.Scalar: masked_fill,
     aten.softmax.int: softmax,

@@ -1,4 +1,4 @@
-"""Maps made larger or smaller, and the mean of a window."""
+"""Maps made larger or smaller, cut or padded to a size, and the mean of a window."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import torch
 
-import d2deploy.backends.caffe2.nodes  # noqa: F401, defines the operators
+import d2deploy.backends.caffe2.nodes
+import d2deploy.backends.nodes  # noqa: F401, both define operators
 from d2deploy.backends.caffe2.lowerings.images import longer, positions
-from d2deploy.backends.caffe2.lowerings.sizes import number
+from d2deploy.backends.caffe2.lowerings.sizes import length, number, shape, times
 from d2deploy.backends.caffe2.place import Blob, CannotLower, Place
 
 aten = torch.ops.aten
@@ -103,8 +104,24 @@ def _lacking(place: Place, x: Blob, axis: int, least: int) -> str:
     return place.emit("ATen", lacking, part="lacking", operator="clamp_min", min=0.0)
 
 
+def pad_to_least(place: Place, images: Blob, least: int) -> str:
+    """ops/least_size.py."""
+    tall = longer(place, images, axis=2, by=_lacking(place, images, 2, least), part="tall")
+    return longer(place, tall, axis=3, by=_lacking(place, images, 3, least))
+
+
+def crop(place: Place, x: Blob, like: Blob, factor: int) -> str:
+    """ops/crop.py. Slice, which cuts one axis at a time."""
+    height, width = (times(place, length(place, like, axis), factor) for axis in (2, 3))
+    starts = shape(place, [0] * 4, "starts")
+    top = place.emit("Slice", x, starts, shape(place, [-1, -1, height, -1], "ends"), part="top")
+    return place.emit("Slice", top, starts, shape(place, [-1, -1, -1, width], "ends"))
+
+
 RESIZING: dict[Any, Callable[..., Any]] = {
     aten.upsample_bilinear2d.vec: upsample_bilinear2d,
     aten.upsample_nearest2d.vec: upsample_nearest2d,
+    torch.ops.d2deploy.crop.default: crop,
+    torch.ops.d2deploy.pad_to_least.default: pad_to_least,
     torch.ops.d2deploy.caffe2_window_mean.default: window_mean,
 }

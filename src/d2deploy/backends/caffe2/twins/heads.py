@@ -83,6 +83,24 @@ def _decode(predictor: Any, hidden: Tensor, rois: Tensor, image_sizes: Tensor) -
     return boxes, splits
 
 
+class Surfaces(nn.Module):
+    """A DensePoseBranch on rois."""
+
+    def __init__(self, branch: Any) -> None:
+        super().__init__()
+        self.pooler = pool_of(branch.pooler)
+        self.decoders, self.layers, self.embedders = (
+            nn.ModuleList(part) for part in (branch.decoders, branch.layers, branch.embedders)
+        )
+
+    def forward(self, features: dict[str, Tensor], levels: list[Tensor], rois: Tensor) -> list[Tensor]:
+        """{level: [N,C,H,W]}, those of the RoI heads, rois -> as the branch."""
+        x: Any = self.pooler([decoder(features) for decoder in self.decoders] or levels, rois)  # type: ignore[misc]
+        for layer in self.layers:
+            x = layer(x)
+        return [*x, *(embedder() for embedder in self.embedders)]
+
+
 class Heads(nn.Module):
     """A ROIHeads, cascades included, on rois."""
 
@@ -93,6 +111,7 @@ class Heads(nn.Module):
         self.box_head, self.box_predictor = heads.box_head, heads.box_predictor
         self.mask_pooler, self.mask_head = pool_of(heads.mask_pooler), heads.mask_head
         self.keypoint_pooler, self.keypoint_head = pool_of(heads.keypoint_pooler), heads.keypoint_head
+        self.dense_pose = None if heads.dense_pose is None else Surfaces(heads.dense_pose)
 
     def forward(
         self, features: dict[str, Tensor], proposals: Tensor, logits: Tensor, image_sizes: Tensor
@@ -101,13 +120,15 @@ class Heads(nn.Module):
         levels = [features[name] for name in self.in_features]
         detections = list(self._detect(levels, proposals, image_sizes))
         boxes, _scores, classes, splits = detections
-        if self.mask_pooler is not None or self.keypoint_pooler is not None:
+        if any(part is not None for part in (self.mask_pooler, self.keypoint_pooler, self.dense_pose)):
             rois = ops.caffe2_rois(boxes, splits)
         if self.mask_pooler is not None:
             masks = self.mask_head(self.mask_pooler(levels, rois), classes.to(torch.int64))
             detections.append(masks if masks.dim() == 4 else masks[:, None])  # one class is all there is
         if self.keypoint_pooler is not None:
             detections.append(self.keypoint_head(self.keypoint_pooler(levels, rois)))
+        if self.dense_pose is not None:
+            detections.extend(self.dense_pose(features, levels, rois))
         return detections
 
     def _detect(self, levels: list[Tensor], rois: Tensor, image_sizes: Tensor) -> tuple[Tensor, ...]:
