@@ -112,6 +112,18 @@ def tool() -> Tool:
 
 
 @pytest.fixture(scope="session")
+def check(tool: Tool) -> Callable[..., bytes]:
+    """Function: words for d2deploy_check, and what it is given on stdin -> what it prints."""
+
+    def run(*words: Any, given: bytes = b"") -> bytes:
+        ran = subprocess.run([tool("check"), *map(str, words)], input=given, capture_output=True, timeout=300)
+        assert ran.returncode == 0, ran.stderr.decode()
+        return ran.stdout
+
+    return run
+
+
+@pytest.fixture(scope="session")
 def compiler() -> str | None:
     """The C++ compiler; None: there is none, and `tool` skips."""
     return find_compiler()

@@ -182,6 +182,10 @@ BAD_ARTIFACTS = {
         lambda folder: break_manifest(folder, lambda m: m["spec"]["inputs"].append(PROPOSALS)),
         "takes proposal_boxes, which this program cannot make",
     ),
+    "meshes without vertices": (
+        set_field("spec", "meshes", value=[{"name": "cat_50", "num_vertices": 50, "classes": [0]}]),
+        "meshes is out of range",
+    ),
     "unknown outputs": (set_field("spec", "outputs", 0, "name", value="depth"), "make no result"),
     "output missing": (
         lambda folder: break_manifest(

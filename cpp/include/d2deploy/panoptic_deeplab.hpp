@@ -135,7 +135,7 @@ class PanopticDeepLab {
       for (int x = 0; x < mask.width; ++x) mask.row(y)[x] = owners_.row(mask.top + y)[mask.left + x] == thing.center;
     std::vector<float> box{static_cast<float>(extent.left), static_cast<float>(extent.top),
                            static_cast<float>(extent.right), static_cast<float>(extent.bottom)};
-    return {std::move(box), thing.score, thing.class_id, std::move(mask), {}};
+    return {std::move(box), thing.score, thing.class_id, std::move(mask), {}, {}};
   }
 
   /// By number of the centre.
