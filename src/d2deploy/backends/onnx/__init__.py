@@ -63,7 +63,7 @@ def _proto(model: "Exportable") -> Any:
     from d2deploy.backends.onnx.direct import translate
     from d2deploy.backends.onnx.lowerings import lowerings
 
-    with quiet(), _unlogged("torch.onnx"):
+    with quiet(), _unlogged("torch.onnx"), _unlogged("onnx_ir"):
         exported = translate(partial(exported_program, model), lowerings(fixed=model.spec.outputs_form == "padded"))
     graph = exported.model.graph
     for value, tensor in zip([*graph.inputs, *graph.outputs], [*model.spec.inputs, *model.spec.outputs], strict=True):
@@ -106,7 +106,7 @@ def _describe(proto: Any, spec: ModelSpec) -> None:
 
 
 class _unlogged:
-    """Silences a logger for a while: the exporter warns that torchvision, which is not used, is absent."""
+    """Silences a logger for a while: torch warns that torchvision is absent, onnx_ir that outputs are constants."""
 
     def __init__(self, name: str) -> None:
         self._logger = logging.getLogger(name)
