@@ -71,6 +71,13 @@ def _preprocess(folder: Path, **changes: object) -> None:
     _spec(folder, preprocess={**spec["preprocess"], **changes})
 
 
+MESH = {"name": "cat", "num_vertices": 3, "classes": [0]}
+
+
+def _vertices(*shape: int) -> dict[str, object]:
+    return {"name": "vertex_embeddings", "shape": list(shape), "dtype": "float32"}
+
+
 DAMAGE = {
     "a changed byte": (lambda f: (f / "model.onnx").write_bytes(b"weightz"), "SHA-256 differs"),
     "a missing file": (lambda f: (f / "model.onnx").unlink(), "model.onnx is missing"),
@@ -101,6 +108,16 @@ DAMAGE = {
     "another order of channels": (lambda f: _preprocess(f, channel_order="HSV"), "channel_order out of range"),
     "a size below none": (lambda f: _preprocess(f, min_size=-1), "min_size out of range"),
     "a padding beyond all memory": (lambda f: _preprocess(f, size_divisor=10**9), "size_divisor out of range"),
+    "a mesh without its vertices": (lambda f: _spec(f, meshes=[MESH]), "meshes out of range"),
+    "vertices of no shape": (lambda f: _spec(f, meshes=[], outputs=[_vertices()]), "meshes out of range"),
+    "fewer vertices than the mesh has": (
+        lambda f: _spec(f, meshes=[MESH], outputs=[_vertices(2, 16)]),
+        "meshes out of",
+    ),
+    "a mesh of nothing": (
+        lambda f: _spec(f, meshes=[MESH, {**MESH, "num_vertices": 0}], outputs=[_vertices(3, 16)]),
+        "meshes out of range",
+    ),
     "a file outside": (lambda f: _manifest(f, file="../../secret"), "outside"),
 }
 

@@ -183,9 +183,9 @@ def _json_kind(kind: Any) -> Any:
     return dict if dataclasses.is_dataclass(kind) else get_origin(kind) or kind
 
 
-def _vertices(spec: ModelSpec) -> int | str:
-    """How many vertices the model tells the embeddings of."""
-    return next((tensor.shape[0] for tensor in spec.outputs if tensor.name == "vertex_embeddings"), 0)
+def _vertices(spec: ModelSpec) -> tuple[int | str, ...]:
+    """How many vertices the model tells the embeddings of, as part of a shape."""
+    return next((tensor.shape[:1] for tensor in spec.outputs if tensor.name == "vertex_embeddings"), (0,))
 
 
 def _check_ranges(spec: ModelSpec) -> None:
@@ -195,7 +195,8 @@ def _check_ranges(spec: ModelSpec) -> None:
         "num_classes": 0 <= spec.num_classes < MAX_WHOLE,
         "class_names": len(spec.class_names) in (0, spec.num_classes),
         "sem_seg_names": not spec.sem_seg_names or channels == [(len(spec.sem_seg_names),)],
-        "meshes": sum(mesh.num_vertices for mesh in spec.meshes) == _vertices(spec),
+        "meshes": all(0 < mesh.num_vertices < MAX_WHOLE for mesh in spec.meshes)
+        and (sum(mesh.num_vertices for mesh in spec.meshes),) == _vertices(spec),
         "min_size": 0 <= rule.min_size < MAX_WHOLE,
         "max_size": 0 <= rule.max_size < MAX_WHOLE,
         "size_divisor": 0 <= rule.size_divisor <= 4096,
