@@ -158,7 +158,7 @@ def test_predictor_runs_it(family: str, method: str, made: Any) -> None:
         runner(*arrays)
 
 
-@pytest.mark.parametrize("family", ["semantic", "panoptic", "proposals", "given proposals"])
+@pytest.mark.parametrize("family", ["semantic", "panoptic", "proposals", "given proposals", "dense pose"])
 def test_what_detectron2_does_not_export(family: str, network: Any, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=r"--signature detectron2: for .* Leave the option out"):
         exported(network(family), "tracing", tmp_path)

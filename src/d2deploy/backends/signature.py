@@ -38,11 +38,12 @@ def like_detectron2(model: Exportable, method: str) -> tuple[Any, ModelSpec]:
 
     Raises ExportError for a network that detectron2 itself exports in no such form.
     """
-    names = {tensor.name for tensor in model.spec.outputs}
-    if len(model.spec.inputs) > 2 or not names <= {*FIELDS, "image_index"}:
+    unknown = [tensor.name for tensor in model.spec.outputs if tensor.name not in {*FIELDS, "image_index"}]
+    if len(model.spec.inputs) > 2 or unknown:
+        which = f" that gives {', '.join(unknown)}" if unknown else " that takes proposals"
         raise ExportError(
-            f"--signature detectron2: for {model.spec.meta_architecture} detectron2's exporter has none. It is for "
-            f"detectors that make their own proposals. Leave the option out."
+            f"--signature detectron2: for a {model.spec.meta_architecture}{which} detectron2's exporter has none. It "
+            f"is for detectors of boxes, masks and keypoints that make their own proposals. Leave the option out."
         )
     return _METHODS[method](model), _spec(model.spec, method)
 
