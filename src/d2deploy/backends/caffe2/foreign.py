@@ -11,7 +11,12 @@ from d2deploy.errors import ArtifactError
 
 _SPLITS = OUTPUTS["image_index"]
 _DETECTIONS = ("boxes", "scores", "classes")
-_RANKS = {"boxes": 2, "mask_probs": 3, "keypoint_heatmaps": 4, "sem_seg": 4}
+_SHAPES: dict[str, tuple[int | str, ...]] = {
+    "boxes": ("D", "C"),
+    "mask_probs": ("D", "M", "M"),
+    "keypoint_heatmaps": ("D", "K", "S", "S"),
+    "sem_seg": ("N", "C", "H_padded", "W_padded"),
+}
 _INPUTS = (
     TensorSpec(name="images", shape=("N", 3, "H", "W"), dtype="float32"),
     TensorSpec(name="image_sizes", shape=("N", 2), dtype="int64"),
@@ -43,7 +48,7 @@ def read_foreign(net: Any, init: Any, folder: Path) -> Foreign:
     spec = ModelSpec(
         meta_architecture=_text(args.get("meta_architecture", "GeneralizedRCNN")),
         inputs=_INPUTS,
-        outputs=tuple(TensorSpec(name=name, shape=("D",) * _RANKS.get(name, 1), dtype="float32") for name in names),
+        outputs=tuple(TensorSpec(name=name, shape=_SHAPES.get(name, ("D",)), dtype="float32") for name in names),
         preprocess=Preprocess(
             min_size=0,
             max_size=0,
