@@ -40,5 +40,5 @@ WHOLE: dict[str, tuple[str, ...]] = {
     "panoptic": (),
     "panoptic deeplab": (),
     "dense pose": (),
-    "dense pose, meshes": (),
+    "dense pose, meshes": ("dense pose, non-local",),
 }

@@ -150,7 +150,6 @@ MESHES: Part = {
         "NAME": "DensePoseDeepLabHead",
         "PREDICTOR_NAME": "DensePoseEmbeddingPredictor",
     },
-    "MODEL.ROI_DENSEPOSE_HEAD.DEEPLAB": {"NONLOCAL_ON": 1},
     "MODEL.ROI_DENSEPOSE_HEAD.CSE": {
         "EMBEDDERS": {
             "cat_50": {"TYPE": "vertex_feature", "NUM_VERTICES": 50, "FEATURE_DIM": 8},
@@ -254,6 +253,12 @@ YAML_FAMILIES: dict[str, Family] = {
     ),
     "dense pose": small("DensePose, charts", PYRAMID, DENSE_POSE),
     "dense pose, meshes": small("DensePose, embeddings of meshes", PYRAMID, MESHES),
+    "dense pose, non-local": small(
+        "DensePose, non-local block",
+        PYRAMID,
+        MESHES,
+        {"MODEL.ROI_DENSEPOSE_HEAD.DEEPLAB": {"NONLOCAL_ON": 1}},
+    ),
     "point rend": small("PointRend", PYRAMID, POINT_REND),
     "implicit": small(
         "PointRend, implicit",

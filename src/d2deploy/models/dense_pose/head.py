@@ -83,16 +83,26 @@ class DilatedConv(nn.Conv2d):
         return nn.functional.conv2d(x, self.weight, padding=self.padding, dilation=self.dilation)
 
 
+class HalvingMax(nn.Module):
+    """The largest of each 2x2 cells. Not MaxPool2d, which OpenVINO refuses where there is no box."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x[D,C,H,W] -> [D,C,H/2,W/2], rounded down."""
+        height, width = x.shape[2] // 2 * 2, x.shape[3] // 2 * 2
+        rows = torch.maximum(x[:, :, 0:height:2], x[:, :, 1:height:2])
+        return torch.maximum(rows[:, :, :, 0:width:2], rows[:, :, :, 1:width:2])
+
+
 class NonLocalBlock(nn.Module):
     """Each cell also gets what is seen elsewhere, by likeness (Wang et al. 2018, embedded Gaussian, halved maps)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         inner = channels // 2
-        self.g = nn.Sequential(nn.Conv2d(channels, inner, kernel_size=1), nn.MaxPool2d(2))
+        self.g = nn.Sequential(nn.Conv2d(channels, inner, kernel_size=1), HalvingMax())
         self.W = nn.Sequential(nn.Conv2d(inner, channels, kernel_size=1), GroupNorm(channels))
         self.theta = nn.Conv2d(channels, inner, kernel_size=1)
-        self.phi = nn.Sequential(nn.Conv2d(channels, inner, kernel_size=1), nn.MaxPool2d(2))
+        self.phi = nn.Sequential(nn.Conv2d(channels, inner, kernel_size=1), HalvingMax())
 
     def forward(self, x: Tensor) -> Tensor:
         """x[D,C,S,S] -> the same shape."""
