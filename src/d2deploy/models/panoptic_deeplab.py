@@ -5,6 +5,7 @@ What becomes of the three maps is post-processing (postprocess/panoptic_deeplab.
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from d2deploy.config import schema
@@ -32,8 +33,22 @@ class InsEmbedHead(nn.Module):
         """{level: [N,C,H/stride,W/stride]} -> centre heat map [N,1,H,W]; offsets [N,2,H,W], y and x, input pixels."""
         decoded = self.decoder(features)
         center = enlarged(self.center_predictor(self.center_head(decoded)), self.scale)
+        # Beyond the middle of the last cell all are equal, and a peak there is as many centres as it has pixels. ONNX
+        # Runtime mixes the cell with itself, and rounds each row otherwise.
+        for axis in (2, 3):
+            center = last_repeated(center, axis, count=int(self.scale) // 2 - 1)
         offset = enlarged(self.offset_predictor(self.offset_head(decoded)), self.scale) * self.scale
         return center, offset
+
+
+def last_repeated(x: Tensor, axis: int, count: int) -> Tensor:
+    """x, along `axis` its last `count` parts made equal to the one before them."""
+    if count < 1:
+        return x
+    size = x.shape[axis]
+    kept = x.narrow(axis, 0, size - count)
+    last = x.narrow(axis, size - count - 1, 1)
+    return torch.cat([kept] + [last] * count, dim=axis)
 
 
 class PanopticDeepLab(nn.Module):
