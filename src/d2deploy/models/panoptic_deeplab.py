@@ -35,20 +35,17 @@ class InsEmbedHead(nn.Module):
         center = enlarged(self.center_predictor(self.center_head(decoded)), self.scale)
         # Beyond the middle of the last cell all are equal, and a peak there is as many centres as it has pixels. ONNX
         # Runtime mixes the cell with itself, and rounds each row otherwise.
-        for axis in (2, 3):
-            center = last_repeated(center, axis, count=int(self.scale) // 2 - 1)
+        center = last_repeated(center, count=int(self.scale) // 2 - 1)
         offset = enlarged(self.offset_predictor(self.offset_head(decoded)), self.scale) * self.scale
         return center, offset
 
 
-def last_repeated(x: Tensor, axis: int, count: int) -> Tensor:
-    """x, along `axis` its last `count` parts made equal to the one before them."""
+def last_repeated(x: Tensor, count: int) -> Tensor:
+    """x[N,C,H,W], its last `count` rows made equal to the one before them, and the same of its columns."""
     if count < 1:
         return x
-    size = x.shape[axis]
-    kept = x.narrow(axis, 0, size - count)
-    last = x.narrow(axis, size - count - 1, 1)
-    return torch.cat([kept] + [last] * count, dim=axis)
+    x = torch.cat([x[:, :, :-count]] + [x[:, :, -count - 1 : -count]] * count, dim=2)
+    return torch.cat([x[:, :, :, :-count]] + [x[:, :, :, -count - 1 : -count]] * count, dim=3)
 
 
 class PanopticDeepLab(nn.Module):
