@@ -15,7 +15,7 @@ SHOWN = 50  # proposals
 def draw_instances(
     image_bgr: np.ndarray, instances: Instances, class_names: Sequence[str] = (), *, min_score: float = 0.5
 ) -> Image.Image:
-    """An RGB picture of the image with its detections of at least `min_score`: masks, surfaces, boxes, names and so on.
+    """An RGB picture of the image with its detections of at least `min_score`: masks, surfaces, boxes, labels.
 
     `image_bgr` uint8 [H,W,3]; `class_names` may be empty: numbers are shown. Small images are enlarged by a whole
     factor, so that the labels can be read beside the objects; all others keep their size.

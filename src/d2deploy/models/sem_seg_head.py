@@ -1,6 +1,6 @@
 """Semantic heads: feature levels to a class score for every pixel of the network's input."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from torch import Tensor, nn
@@ -80,20 +80,26 @@ def _check(config: schema.SemSegFPNHead, strides: dict[str, int], *, padding: in
             f"The backbone has no level {', '.join(lacking)}; it has {', '.join(strides)}. "
             f"Change MODEL.SEM_SEG_HEAD.IN_FEATURES."
         )
-    common = config.common_stride
-    for name in config.in_features:
-        steps, rest = divmod(strides[name], common)
-        if rest or steps & (steps - 1):
-            raise ConfigError(
-                f"MODEL.SEM_SEG_HEAD.COMMON_STRIDE is {common}, and level {name} has stride {strides[name]}, which is "
-                f"not {common}, {common * 2}, {common * 4} ... Choose a smaller stride, or other IN_FEATURES."
-            )
+    check_doublings(
+        "MODEL.SEM_SEG_HEAD.COMMON_STRIDE", config.common_stride, [(n, strides[n]) for n in config.in_features]
+    )
     largest = max(strides[name] for name in config.in_features)
     if len(config.in_features) > 1 and (padding == 0 or padding % largest):
         raise ConfigError(
             f"The levels {', '.join(config.in_features)} cannot be added for every image size: the backbone pads its "
             f"input to multiples of {max(padding, 1)}. Use an FPN backbone, or one level in SEM_SEG_HEAD.IN_FEATURES."
         )
+
+
+def check_doublings(key: str, common: int, strides: Iterable[tuple[str, int]]) -> None:
+    """Raises ConfigError, which names `key`, where doubling does not bring a level from its stride to `common`."""
+    for name, stride in strides:
+        steps, rest = divmod(stride, common)
+        if rest or steps & (steps - 1):
+            raise ConfigError(
+                f"{key} is {common}, and level {name} has stride {stride}, which is not {common}, {common * 2}, "
+                f"{common * 4} ... Choose a smaller stride, or other IN_FEATURES."
+            )
 
 
 def _deeplab_v3_head(config: schema.DeepLabV3Head, backbone: Any) -> DeepLabV3Head:

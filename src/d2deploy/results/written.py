@@ -60,8 +60,9 @@ def _instances(instances: Instances, names: _Names) -> Json:
         }
         for box, score, class_id, mask, keypoints in _rows(instances)
     ]
-    for row, surface in zip(rows, instances.pred_densepose or (), strict=False):
-        row["densepose"] = encode_dense_pose(surface)
+    if instances.pred_densepose is not None:
+        for row, surface in zip(rows, instances.pred_densepose, strict=True):
+            row["densepose"] = encode_dense_pose(surface)
     return {"instances": rows}
 
 

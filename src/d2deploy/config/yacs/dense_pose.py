@@ -1,4 +1,6 @@
-"""Keys of detectron2's project DensePose -> schema. Facts: projects/DensePose/densepose/modeling at 02b5c4e2.
+"""Keys of detectron2's project DensePose -> schema. Facts: projects/DensePose, as far as it could be read.
+
+Those files could not be read at 02b5c4e2, but in other versions of detectron2 and in copies of it.
 
 Keys about losses and training data are not read. HEATMAP_SIZE is one of them: other keys say how large the maps are.
 """

@@ -3,13 +3,12 @@
 from torch import Tensor, nn
 
 from d2deploy.config import schema
-from d2deploy.errors import ConfigError
 from d2deploy.models.alias import Alias
 from d2deploy.models.dense_pose.embedder import Embedder
 from d2deploy.models.dense_pose.head import DensePoseHead
 from d2deploy.models.dense_pose.predictor import DensePosePredictor
 from d2deploy.models.pooler import BoxLevels, ROIPooler
-from d2deploy.models.sem_seg_head import SemSegFPNHead
+from d2deploy.models.sem_seg_head import SemSegFPNHead, check_doublings
 
 
 def add_dense_pose(roi_heads: nn.Module, config: schema.DensePoseHead, levels: BoxLevels) -> "DensePoseBranch":
@@ -62,23 +61,17 @@ def _optional(parent: nn.Module, name: str) -> Alias:
 
 def _decoder(config: schema.DensePoseDecoder, levels: BoxLevels) -> SemSegFPNHead:
     """A semantic FPN head without its last enlargement (roi_head.py, Decoder)."""
-    common = config.common_stride
-    for name, stride in zip(levels.names, levels.strides, strict=True):
-        steps, rest = divmod(stride, common)
-        if rest or steps & (steps - 1):
-            raise ConfigError(
-                f"MODEL.ROI_DENSEPOSE_HEAD.DECODER_COMMON_STRIDE is {common}, and level {name} has stride {stride}, "
-                f"which is not {common}, {common * 2}, {common * 4} ... Choose a smaller stride, or other IN_FEATURES."
-            )
+    strides = dict(zip(levels.names, levels.strides, strict=True))
+    check_doublings("MODEL.ROI_DENSEPOSE_HEAD.DECODER_COMMON_STRIDE", config.common_stride, strides.items())
     return SemSegFPNHead(
         schema.SemSegFPNHead(
             in_features=levels.names,
             num_classes=config.out_channels,
             conv_dims=config.conv_dims,
-            common_stride=common,
+            common_stride=config.common_stride,
             norm=config.norm,
         ),
         channels=dict.fromkeys(levels.names, levels.channels),
-        strides=dict(zip(levels.names, levels.strides, strict=True)),
+        strides=strides,
         scale=1,
     )
